@@ -14,6 +14,7 @@ mod body;
 mod cert_response;
 mod confirm;
 mod crmf;
+pub mod crypto;
 mod error_message;
 mod exact;
 pub mod general;
