@@ -19,6 +19,7 @@ mod error_message;
 mod exact;
 pub mod general;
 mod header;
+pub mod mac;
 mod message;
 mod poll;
 mod revocation;
