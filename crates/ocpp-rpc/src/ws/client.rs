@@ -1,0 +1,130 @@
+//! The client's side: a station connecting to its CSMS, or a proxy to the server behind it.
+
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+use std::{format, str};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+
+use super::{Connection, Error, Limits, identity};
+use crate::Version;
+
+/// What a client offers.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// The versions to offer, the preferred one first. Default: all, the newest first.
+    pub versions: Vec<Version>,
+    /// Further headers of the request, such as `Authorization` with
+    /// [`basic_auth_header`](super::basic_auth_header).
+    pub headers: Vec<Header>,
+    /// Limits and times.
+    pub limits: Limits,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            versions: Version::ALL.to_vec(),
+            headers: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A header of the request; `Debug` shows its name only.
+#[derive(Clone)]
+pub struct Header {
+    name: HeaderName,
+    value: HeaderValue,
+}
+
+impl Header {
+    /// A header whose value may be any bytes that HTTP allows.
+    ///
+    /// # Errors
+    /// [`Error::Url`] where HTTP does not allow name or value.
+    pub fn new(name: &str, value: &[u8]) -> Result<Self, Error> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Error::Url)?;
+        let mut value = HeaderValue::from_bytes(value).map_err(|_| Error::Url)?;
+        value.set_sensitive(true);
+        Ok(Self { name, value })
+    }
+}
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Header").field(&self.name).finish()
+    }
+}
+
+/// The URL of a station at a CSMS: `base` with `identity`, percent-encoded, as a further path segment.
+#[must_use]
+pub fn station_url(base: &str, identity: &str) -> String {
+    format!("{}/{}", base.trim_end_matches('/'), identity::encode(identity))
+}
+
+/// Connects to a `ws://` URL. For `wss://`, connect TLS and use [`connect_over`].
+///
+/// # Errors
+/// [`Error::Refused`] with the HTTP status, [`Error::NoCommonSubprotocol`], [`Error::TimedOut`] or those of the socket.
+pub async fn connect(url: &str, options: &ClientOptions) -> Result<Connection<TcpStream>, Error> {
+    let uri: Uri = url.parse().map_err(|_| Error::Url)?;
+    if uri.scheme_str() != Some("ws") {
+        return Err(Error::Url);
+    }
+    let host = uri
+        .host()
+        .ok_or(Error::Url)?
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_string();
+    let port = uri.port_u16().unwrap_or(80);
+    let stream = timeout(options.limits.handshake_timeout, TcpStream::connect((host, port)))
+        .await
+        .map_err(|_| Error::TimedOut("connecting"))??;
+    stream.set_nodelay(true)?;
+    connect_over(stream, url, options).await
+}
+
+/// Opens a WebSocket over a stream that is connected already; `url` gives path and host of the request.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    url: &str,
+    options: &ClientOptions,
+) -> Result<Connection<S>, Error> {
+    let mut request = url.into_client_request()?;
+    let names: Vec<&str> = options
+        .versions
+        .iter()
+        .map(|version| version.subprotocol())
+        .collect();
+    let offer = HeaderValue::from_str(&names.join(", ")).map_err(|_| Error::Url)?;
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offer);
+    for header in &options.headers {
+        request
+            .headers_mut()
+            .append(header.name.clone(), header.value.clone());
+    }
+    let config = Some(options.limits.websocket());
+    let handshake = client_async_with_config(request, stream, config);
+    let (socket, response) = timeout(options.limits.handshake_timeout, handshake)
+        .await
+        .map_err(|_| Error::TimedOut("handshake"))??;
+    let chosen = response
+        .headers()
+        .get(SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|name| name.to_str().ok());
+    let version = chosen
+        .and_then(Version::from_subprotocol)
+        .ok_or(Error::NoCommonSubprotocol)?;
+    Ok(Connection::new(socket, version, options.limits.clone()))
+}

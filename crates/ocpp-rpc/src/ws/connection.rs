@@ -1,0 +1,260 @@
+//! One open WebSocket of OCPP-J.
+
+use std::string::String;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use super::{Error, Limits};
+use crate::Version;
+
+/// A close code of RFC 6455 section 7.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseCode(pub u16);
+
+impl CloseCode {
+    /// 1000: done.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the endpoint goes away.
+    pub const AWAY: Self = Self(1001);
+    /// 1002: protocol error.
+    pub const PROTOCOL: Self = Self(1002);
+    /// 1003: a kind of data that is not taken.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// 1007: text that is no UTF-8.
+    pub const INVALID: Self = Self(1007);
+    /// 1008: policy.
+    pub const POLICY: Self = Self(1008);
+    /// 1009: message too large.
+    pub const TOO_LARGE: Self = Self(1009);
+
+    /// The code to pass on to another connection: itself, or 1001 for one that must not be sent.
+    #[must_use]
+    pub fn to_send(self) -> Self {
+        if WsCloseCode::from(self.0).is_allowed() {
+            self
+        } else {
+            Self::AWAY
+        }
+    }
+}
+
+/// A WebSocket over any stream, after its handshake.
+///
+/// Pings are answered and sent, and a dead peer is noticed, while [`Connection::recv`] is waited for.
+#[derive(Debug)]
+pub struct Connection<S> {
+    socket: WebSocketStream<S>,
+    version: Version,
+    limits: Limits,
+    /// When the next ping is due or, if one was sent, when the peer is dead.
+    deadline: Option<Instant>,
+    pinged: bool,
+    closed_by_peer: Option<CloseCode>,
+    finished: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(socket: WebSocketStream<S>, version: Version, limits: Limits) -> Self {
+        let deadline = limits.ping_interval.map(|interval| Instant::now() + interval);
+        Self {
+            socket,
+            version,
+            limits,
+            deadline,
+            pinged: false,
+            closed_by_peer: None,
+            finished: false,
+        }
+    }
+
+    /// The version that was negotiated.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The stream underneath.
+    pub fn stream(&self) -> &S {
+        self.socket.get_ref()
+    }
+
+    /// The next text message, byte for byte; `None` once the peer has closed, see [`Connection::closed_by_peer`].
+    ///
+    /// May be dropped while it waits: no message is lost.
+    ///
+    /// # Errors
+    /// After an error the connection is over: what can be told to the peer was told with a close frame.
+    pub async fn recv(&mut self) -> Result<Option<String>, Error> {
+        if self.finished {
+            return Ok(None);
+        }
+        let result = self.next_text().await;
+        match &result {
+            Ok(Some(_)) => {}
+            Ok(None) => self.finished = true,
+            Err(error) => {
+                if let Some(code) = code_for(error) {
+                    self.end(code, "").await;
+                }
+                self.finished = true;
+            }
+        }
+        result
+    }
+
+    /// Sends one text message and waits until the stream has taken it.
+    ///
+    /// If it is dropped while it waits, the message may still be sent.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if the peer does not read, after which the connection is over.
+    pub async fn send(&mut self, text: impl Into<String>) -> Result<(), Error> {
+        self.write(Message::Text(Utf8Bytes::from(text.into()))).await
+    }
+
+    /// Sends a ping at once, whose answer is expected within the pong time-out.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        self.deadline = Some(Instant::now() + self.limits.pong_timeout);
+        self.pinged = true;
+        self.write(Message::Ping(Default::default())).await
+    }
+
+    /// Closes with `code` ([`CloseCode::to_send`] of it) and `reason` (cropped at 123 bytes), and waits a little for the
+    /// peer to close as well.
+    pub async fn close(mut self, code: CloseCode, reason: &str) {
+        self.end(code, reason).await;
+    }
+
+    /// The code that the peer closed with; 1005 if it gave none, `None` if it did not close.
+    pub const fn closed_by_peer(&self) -> Option<CloseCode> {
+        self.closed_by_peer
+    }
+
+    async fn next_text(&mut self) -> Result<Option<String>, Error> {
+        loop {
+            let due = self.deadline;
+            tokio::select! {
+                biased;
+                message = self.socket.next() => match message {
+                    Some(Ok(message)) => {
+                        self.alive();
+                        match message {
+                            Message::Text(text) => return Ok(Some(text.as_str().into())),
+                            Message::Binary(_) => return Err(Error::Binary),
+                            Message::Close(frame) => {
+                                let code = frame.map_or(1005, |frame| frame.code.into());
+                                self.closed_by_peer = Some(CloseCode(code));
+                                self.finish_close().await;
+                                return Ok(None);
+                            }
+                            _ => {}
+                        }
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Ok(None),
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    if self.pinged {
+                        return Err(Error::TimedOut("answer to a ping"));
+                    }
+                    self.ping().await?;
+                }
+            }
+        }
+    }
+
+    fn alive(&mut self) {
+        self.pinged = false;
+        self.deadline = self
+            .limits
+            .ping_interval
+            .map(|interval| Instant::now() + interval);
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Error> {
+        if self.finished {
+            return Err(Error::NotSent);
+        }
+        match timeout(self.limits.write_timeout, self.socket.send(message)).await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => {
+                self.finished = true;
+                Err(Error::TimedOut("write"))
+            }
+        }
+    }
+
+    /// Lets the answer to the peer's close frame out.
+    async fn finish_close(&mut self) {
+        let _ = timeout(LINGER, async {
+            let _ = self.socket.flush().await;
+            let _ = self.socket.get_mut().shutdown().await;
+        })
+        .await;
+    }
+
+    /// Sends a close frame, then reads and drops what still comes, so that the frame is not lost to a reset.
+    async fn end(&mut self, code: CloseCode, reason: &str) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let end = reason.floor_char_boundary_at(REASON_MAX_BYTES);
+        let frame = CloseFrame {
+            code: WsCloseCode::from(code.to_send().0),
+            reason: Utf8Bytes::from(reason.get(..end).unwrap_or_default()),
+        };
+        let _ = timeout(LINGER, async {
+            match self.socket.send(Message::Close(Some(frame))).await {
+                Ok(()) | Err(WsError::ConnectionClosed) => {}
+                Err(_) => return,
+            }
+            let stream = self.socket.get_mut();
+            let _ = stream.flush().await;
+            let _ = stream.shutdown().await;
+            let mut rest = [0; 1024];
+            while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
+        })
+        .await;
+    }
+}
+
+/// How long closing may take.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A control frame has at most 125 bytes, two of them the code.
+const REASON_MAX_BYTES: usize = 123;
+
+/// What an error of the peer is closed with; `None` where nothing can be said any more.
+fn code_for(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::TooLarge => Some(CloseCode::TOO_LARGE),
+        Error::Binary => Some(CloseCode::UNSUPPORTED),
+        Error::Protocol(WsError::Utf8(_)) => Some(CloseCode::INVALID),
+        Error::Protocol(_) => Some(CloseCode::PROTOCOL),
+        Error::TimedOut("answer to a ping") => Some(CloseCode::AWAY),
+        _ => None,
+    }
+}
+
+trait FloorCharBoundary {
+    fn floor_char_boundary_at(&self, index: usize) -> usize;
+}
+
+impl FloorCharBoundary for str {
+    fn floor_char_boundary_at(&self, index: usize) -> usize {
+        (0..=index.min(self.len()))
+            .rev()
+            .find(|&at| self.is_char_boundary(at))
+            .unwrap_or_default()
+    }
+}
