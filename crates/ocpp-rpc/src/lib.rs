@@ -2,6 +2,8 @@
 //!
 //! - [`Frame`]: the messages CALL, CALLRESULT, CALLERROR, CALLRESULTERROR and SEND. Payloads stay the bytes that were
 //!   received; they are never rebuilt.
+//! - [`Endpoint`]: one side of a connection as a value. Frames and the time go in, frames and events come out; one CALL
+//!   is outstanding per direction, everything queued is bounded.
 //! - [`data_transfer`]: DataTransfer of the three versions, and the exact size of its frames.
 //! - [`Backoff`]: how long to wait before connecting again.
 //! - `ws` (feature `ws`): WebSocket client and server on tokio.
@@ -16,6 +18,7 @@ extern crate std;
 
 mod backoff;
 pub mod data_transfer;
+pub mod endpoint;
 mod error_code;
 pub mod frame;
 mod json;
@@ -24,6 +27,7 @@ mod version;
 pub mod ws;
 
 pub use backoff::Backoff;
+pub use endpoint::Endpoint;
 pub use error_code::ErrorCode;
 pub use frame::Frame;
 pub use serde_json::value::RawValue;
