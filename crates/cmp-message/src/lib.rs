@@ -12,6 +12,7 @@ extern crate std;
 
 mod body;
 mod cert_response;
+pub mod certificate;
 mod confirm;
 mod crmf;
 pub mod crypto;
@@ -21,6 +22,7 @@ pub mod general;
 mod header;
 pub mod mac;
 mod message;
+pub mod path;
 mod poll;
 mod revocation;
 mod status;
