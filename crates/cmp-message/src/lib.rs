@@ -26,6 +26,7 @@ pub mod path;
 mod poll;
 mod revocation;
 mod status;
+pub mod validate;
 
 pub use body::{BodyType, PkiBody};
 pub use cert_response::{CertOrEncCert, CertRepMessage, CertResponse, CertifiedKeyPair};

@@ -150,6 +150,12 @@ pub enum PathTime {
     Unknown,
 }
 
+impl From<Option<u64>> for PathTime {
+    fn from(now_s: Option<u64>) -> Self {
+        now_s.map_or(Self::Unknown, Self::At)
+    }
+}
+
 /// Where a certificate of a path came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathSource {
