@@ -1,0 +1,491 @@
+//! Enrolments and updates against captured answers, and against a small RA made of `cmp-message`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod ra;
+
+use cmp_client::{
+    Action, Config, Failure, JobResult, KeyId, Refusal, Report, ResponseError, Time, Transaction,
+    TransferFailure, drive::drive,
+};
+use cmp_message::{
+    BodyType, PkiBody, PkiFailure, PkiMessage, PkiStatus, PkiStatusInfo, crypto::SigningKey,
+    validate::ValidationError,
+};
+use core::time::Duration;
+use ra::{NOW_S, Ra, config, mac_config, request, start, update_request};
+
+fn now() -> Time {
+    Time {
+        monotonic: Duration::ZERO,
+        utc_s: Some(NOW_S),
+    }
+}
+
+fn run(ra: &mut Ra, config: Config) -> Result<cmp_client::Enrolled, Failure> {
+    let mut transaction = start(ra, config);
+    finish(ra, &mut transaction)
+}
+
+fn finish(ra: &mut Ra, transaction: &mut Transaction) -> Result<cmp_client::Enrolled, Failure> {
+    let keys = ra.station_keys();
+    let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
+    drive(transaction, now(), find, |now, message| ra.answer(now, message))
+}
+
+#[test]
+fn an_enrolment_is_confirmed_and_gives_the_certificate() {
+    let mut ra = Ra::new();
+    let enrolled = run(&mut ra, config()).unwrap();
+    assert_eq!(
+        enrolled.certificate.public_key(),
+        ra.station_keys()[1].public_key()
+    );
+    assert!(!enrolled.implicit);
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf]);
+    assert_eq!(ra.confirmed, [true]);
+}
+
+#[test]
+fn an_enrolment_by_either_mac_gives_the_certificate_and_the_new_anchors() {
+    for pbmac1 in [false, true] {
+        let mut ra = Ra::new();
+        let enrolled = run(&mut ra, mac_config(pbmac1)).unwrap();
+        assert_eq!(enrolled.new_anchors.len(), 1);
+    }
+}
+
+#[test]
+fn an_update_names_the_old_certificate_and_is_protected_with_it() {
+    let mut ra = Ra::new();
+    let old = run(&mut ra, config()).unwrap();
+    let (config, request) = update_request(&old.certificate);
+    let mut transaction = Transaction::new(config, request, [9; 32], now());
+    let new = finish(&mut ra, &mut transaction).unwrap();
+    assert_ne!(new.certificate.serial_number(), old.certificate.serial_number());
+    assert_eq!(ra.seen[2..], [BodyType::Kur, BodyType::CertConf]);
+    let old_id = ra.last_old_cert_id.clone().unwrap();
+    assert_eq!(old_id.serial_number.as_bytes(), old.certificate.serial_number());
+}
+
+#[test]
+fn implicit_confirmation_saves_the_cert_conf_only_if_it_was_asked_for_and_granted() {
+    for (ask, grant, seen) in [(true, true, 1), (true, false, 2), (false, true, 2)] {
+        let mut ra = Ra::new();
+        ra.grant_implicit = grant;
+        let enrolled = run(
+            &mut ra,
+            Config {
+                implicit_confirm: ask,
+                ..config()
+            },
+        )
+        .unwrap();
+        assert_eq!((enrolled.implicit, ra.seen.len()), (ask && grant, seen));
+    }
+}
+
+#[test]
+fn waiting_is_polled_after_check_after_and_not_before() {
+    let mut ra = Ra::new();
+    ra.polls = vec![7, 100_000];
+    let mut transaction = start(&ra, config());
+    let enrolled = finish(&mut ra, &mut transaction).unwrap();
+    assert_eq!(
+        enrolled.certificate.public_key(),
+        ra.station_keys()[1].public_key()
+    );
+    let times: Vec<u64> = ra.poll_times.iter().map(Duration::as_secs).collect();
+    assert_eq!(times, [0, 7, 100_007]);
+}
+
+#[test]
+fn a_cert_conf_may_be_told_to_wait_too() {
+    let mut ra = Ra::new();
+    ra.delay_confirmation = true;
+    run(&mut ra, config()).unwrap();
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf, BodyType::PollReq]);
+}
+
+#[test]
+fn a_check_after_that_is_no_time_is_an_error_and_more_than_a_day_is_reported_as_suspension() {
+    for bad in [0, -1, i64::MIN] {
+        let mut ra = Ra::new();
+        ra.polls = vec![bad];
+        let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
+            panic!()
+        };
+        assert_eq!(error, ResponseError::CheckAfter(bad));
+    }
+    let mut ra = Ra::new();
+    ra.polls = vec![86_401];
+    let mut transaction = start(&ra, config());
+    let mut reports = Vec::new();
+    step(&mut ra, &mut transaction, |action| {
+        if let Action::Report(report) = action {
+            reports.push(report.clone());
+        }
+    });
+    assert_eq!(
+        reports,
+        [Report::Suspended {
+            check_after_s: 86_401
+        }]
+    );
+    assert_eq!(transaction.poll_timeout(), Some(Duration::from_secs(86_401)));
+}
+
+/// Runs until the transaction waits for time or is over.
+fn step(ra: &mut Ra, transaction: &mut Transaction, mut see: impl FnMut(&Action)) -> Option<Vec<u8>> {
+    let mut stored = None;
+    while let Some(action) = transaction.poll_action() {
+        see(&action);
+        match action {
+            Action::Sign { job, key, input, .. } => {
+                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                transaction.handle_done(now(), job, JobResult::Signed(signature));
+            }
+            Action::Store { job, state } => {
+                stored = Some(state);
+                transaction.handle_done(now(), job, JobResult::Stored);
+            }
+            Action::Send { message, .. } => match ra.answer(now(), &message) {
+                Some(answer) => transaction.handle_response(now(), &answer),
+                None => transaction.handle_transfer_failure(now(), TransferFailure::OutcomeUnknown),
+            },
+            _ => {}
+        }
+    }
+    stored
+}
+
+#[test]
+fn the_total_time_is_limited_where_that_is_wanted() {
+    let mut ra = Ra::new();
+    ra.polls = vec![50; 10];
+    let config = Config {
+        max_total_wait: Some(Duration::from_secs(120)),
+        ..config()
+    };
+    assert!(matches!(run(&mut ra, config), Err(Failure::TimedOut(_))));
+}
+
+#[test]
+fn a_certificate_for_another_key_is_refused_in_cert_conf() {
+    let mut ra = Ra::new();
+    ra.issue_other_key = true;
+    let Err(Failure::CertificateRefused { refusal }) = run(&mut ra, config()) else {
+        panic!()
+    };
+    assert_eq!(refusal, Refusal::OtherKey);
+    assert_eq!((ra.seen.len(), ra.confirmed), (2, vec![false]));
+}
+
+#[test]
+fn another_subject_is_taken_only_if_the_ra_says_so_and_that_is_wanted() {
+    let case = |status, refuse| {
+        let mut ra = Ra::new();
+        ra.issue_other_subject = true;
+        ra.status = status;
+        let modifications = if refuse {
+            cmp_client::Modifications::Refuse
+        } else {
+            cmp_client::Modifications::Accept
+        };
+        run(
+            &mut ra,
+            Config {
+                modifications,
+                ..config()
+            },
+        )
+        .map(|_| ())
+    };
+    let refused = |result: Result<(), Failure>| match result {
+        Err(Failure::CertificateRefused { refusal }) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(case(PkiStatus::ACCEPTED, false)), Refusal::OtherSubject);
+    assert_eq!(
+        refused(case(PkiStatus::GRANTED_WITH_MODS, true)),
+        Refusal::Modified
+    );
+    assert!(case(PkiStatus::GRANTED_WITH_MODS, false).is_ok());
+}
+
+#[test]
+fn a_certificate_that_does_not_chain_is_refused_where_anchors_are_set_for_it() {
+    let mut ra = Ra::new();
+    let config = Config {
+        issued_anchors: Some(vec![ra::stranger()]),
+        ..config()
+    };
+    let Err(Failure::CertificateRefused {
+        refusal: Refusal::Path(_),
+    }) = run(&mut ra, config)
+    else {
+        panic!()
+    };
+    assert_eq!(ra.confirmed, [false]);
+}
+
+#[test]
+fn a_refusal_says_what_the_ra_says() {
+    let mut ra = Ra::new();
+    ra.reject = Some(PkiStatusInfo::rejection(
+        PkiFailure::BadCertTemplate,
+        "not in the list",
+    ));
+    let failure = run(&mut ra, config()).unwrap_err();
+    let text = failure.to_string();
+    assert!(
+        text.contains("ip: rejection (badCertTemplate): not in the list"),
+        "{text}"
+    );
+    ra.error = Some(PkiStatusInfo::rejection(PkiFailure::NotAuthorized, "who are you"));
+    let text = run(&mut ra, config()).unwrap_err().to_string();
+    assert!(
+        text.contains("error: rejection (notAuthorized): who are you"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_status_nobody_knows_is_named() {
+    let mut ra = Ra::new();
+    ra.status = PkiStatus(9);
+    let text = run(&mut ra, config()).unwrap_err().to_string();
+    assert!(text.contains("unknown status 9"), "{text}");
+}
+
+#[test]
+fn an_unprotected_error_is_not_believed_and_says_that_it_proves_nothing() {
+    let mut ra = Ra::new();
+    ra.error = Some(PkiStatusInfo::rejection(PkiFailure::SystemFailure, "down"));
+    ra.unprotected = true;
+    let failure = run(&mut ra, config()).unwrap_err();
+    assert!(matches!(failure, Failure::UnprotectedError { .. }), "{failure}");
+    assert!(failure.to_string().contains("proves nothing"));
+}
+
+#[test]
+fn what_is_wrong_with_a_message_is_said_by_its_own_error() {
+    let case = |tamper: fn(PkiMessage) -> Vec<u8>| {
+        let mut ra = Ra::new();
+        ra.tamper = Some(tamper);
+        match run(&mut ra, config()).unwrap_err() {
+            Failure::Response { error, .. } => error,
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(case(|_| b"hello".to_vec()), ResponseError::Malformed);
+    assert_eq!(
+        case(|m| [m.to_bytes().unwrap(), vec![0]].concat()),
+        ResponseError::Malformed
+    );
+    assert_eq!(case(|_| vec![0x30; 2 << 20]), ResponseError::TooLarge(2 << 20));
+    assert_eq!(
+        case(|m| {
+            let mut header = m.header.clone().into_value();
+            header.free_text = Some(vec!["x".into()]);
+            let changed = PkiMessage::new(header, m.body.clone().into_value()).unwrap();
+            PkiMessage {
+                protection: m.protection,
+                extra_certs: m.extra_certs,
+                ..changed
+            }
+            .to_bytes()
+            .unwrap()
+        }),
+        ResponseError::Validation(ValidationError::WrongSignature)
+    );
+    assert_eq!(
+        case(|m| PkiMessage {
+            extra_certs: None,
+            ..m
+        }
+        .to_bytes()
+        .unwrap()),
+        ResponseError::Validation(ValidationError::MissingExtraCerts)
+    );
+}
+
+#[test]
+fn a_body_that_does_not_answer_is_named() {
+    let mut ra = Ra::new();
+    ra.body = Some(|_| PkiBody::PkiConf(der::asn1::Null));
+    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
+        panic!()
+    };
+    assert_eq!(error, ResponseError::UnexpectedBody(BodyType::PkiConf));
+    ra.body = Some(|content| PkiBody::Kup(content));
+    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
+        panic!()
+    };
+    assert_eq!(error, ResponseError::UnexpectedBody(BodyType::Kup));
+}
+
+#[test]
+fn two_responses_and_another_cert_req_id_are_refused() {
+    let mut ra = Ra::new();
+    ra.body = Some(|mut content| {
+        content.response.push(content.response[0].clone());
+        PkiBody::Ip(content)
+    });
+    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
+        panic!()
+    };
+    assert_eq!(error, ResponseError::ResponseCount(2));
+    ra.body = Some(|mut content| {
+        content.response[0].cert_req_id = 1;
+        PkiBody::Ip(content)
+    });
+    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
+        panic!()
+    };
+    assert_eq!(error, ResponseError::CertReqId(1));
+}
+
+#[test]
+fn a_lost_answer_to_a_request_begins_a_new_transaction_and_one_to_a_cert_conf_repeats_it() {
+    let mut ra = Ra::new();
+    ra.lose = vec![0];
+    run(&mut ra, config()).unwrap();
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::Ir, BodyType::CertConf]);
+    assert_ne!(ra.transactions[0], ra.transactions[1]);
+
+    let mut ra = Ra::new();
+    ra.lose = vec![1];
+    run(&mut ra, config()).unwrap();
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf, BodyType::CertConf]);
+    assert_eq!(ra.messages[1], ra.messages[2], "the very same message");
+    assert_eq!(ra.confirmed, [true], "the second is answered with certConfirmed");
+}
+
+#[test]
+fn an_ra_that_never_answers_ends_the_transaction_after_three_attempts() {
+    let mut ra = Ra::new();
+    ra.lose = (0..100).collect();
+    assert!(matches!(run(&mut ra, config()), Err(Failure::Delivery(_))));
+    assert_eq!(ra.seen.len(), 3);
+}
+
+#[test]
+fn a_transaction_id_in_use_is_replaced() {
+    let mut ra = Ra::new();
+    ra.in_use_once = true;
+    run(&mut ra, config()).unwrap();
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::Ir, BodyType::CertConf]);
+}
+
+#[test]
+fn a_stored_state_sends_the_same_message_again_and_ends_where_it_should() {
+    let mut whole = Ra::new();
+    run(&mut whole, config()).unwrap();
+    for cut in 0..2 {
+        let mut ra = Ra::new();
+        let mut transaction = start(&ra, config());
+        let mut states = Vec::new();
+        let mut sends = 0;
+        // Power goes when message `cut` is about to leave.
+        let message = loop {
+            match transaction.poll_action().unwrap() {
+                Action::Sign { job, key, input, .. } => {
+                    let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                    transaction.handle_done(now(), job, JobResult::Signed(signature));
+                }
+                Action::Store { job, state } => {
+                    states.push(state);
+                    transaction.handle_done(now(), job, JobResult::Stored);
+                }
+                Action::Send { message, .. } if sends == cut => break message,
+                Action::Send { message, .. } => {
+                    sends += 1;
+                    let answer = ra.answer(now(), &message).unwrap();
+                    transaction.handle_response(now(), &answer);
+                }
+                _ => {}
+            }
+        };
+        let state = states.last().unwrap();
+        let mut resumed = Transaction::resume(config(), state, [77; 32], now()).unwrap();
+        let Some(Action::Send { message: again, .. }) = resumed.poll_action() else {
+            panic!()
+        };
+        assert_eq!(again, message);
+        let answer = ra.answer(now(), &again).unwrap();
+        resumed.handle_response(now(), &answer);
+        let enrolled = finish(&mut ra, &mut resumed).unwrap();
+        assert_eq!(
+            enrolled.certificate.public_key(),
+            ra.station_keys()[1].public_key()
+        );
+        for cut in 0..state.len() {
+            assert!(Transaction::resume(config(), &state[..cut], [1; 32], now()).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_kept_keeps_the_message_back() {
+    let ra = Ra::new();
+    let mut transaction = start(&ra, config());
+    loop {
+        match transaction.poll_action().unwrap() {
+            Action::Sign { job, key, input, .. } => {
+                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                transaction.handle_done(now(), job, JobResult::Signed(signature));
+            }
+            Action::Store { job, .. } => transaction.handle_done(now(), job, JobResult::Failed),
+            Action::Send { .. } => panic!("sent although it is not kept"),
+            Action::Done(result) => break assert!(matches!(result, Err(Failure::Storage))),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_message_certainly_not_sent_is_sent_again_after_the_time_given() {
+    let ra = Ra::new();
+    let mut transaction = start(&ra, config());
+    let message = loop {
+        match transaction.poll_action().unwrap() {
+            Action::Sign { job, key, input, .. } => {
+                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                transaction.handle_done(now(), job, JobResult::Signed(signature));
+            }
+            Action::Store { job, .. } => transaction.handle_done(now(), job, JobResult::Stored),
+            Action::Send { message, .. } => break message,
+            _ => {}
+        }
+    };
+    let retry_after = Duration::from_secs(5);
+    transaction.handle_transfer_failure(now(), TransferFailure::NotSent { retry_after });
+    assert!(transaction.poll_action().is_none());
+    assert_eq!(transaction.poll_timeout(), Some(retry_after));
+    transaction.handle_timeout(Time {
+        monotonic: retry_after,
+        ..now()
+    });
+    let Some(Action::Send { message: again, .. }) = transaction.poll_action() else {
+        panic!()
+    };
+    assert_eq!(message, again);
+}
+
+#[test]
+fn the_request_asks_for_what_was_given() {
+    let ra = Ra::new();
+    let mut transaction = start(&ra, config());
+    let Some(Action::Sign { input, .. }) = transaction.poll_action() else {
+        panic!()
+    };
+    let cert_req = <cmp_message::CertRequest as der::Decode>::from_der(&input).unwrap();
+    assert_eq!(cert_req.cert_template.subject, Some(request(&ra).subject));
+}
