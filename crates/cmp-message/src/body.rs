@@ -13,7 +13,6 @@ macro_rules! pki_body {
         /// What a message asks or answers: one of 27 kinds. Those that the profile does not use are kept unparsed,
         /// and so is what `nested` holds, so that depth stays the reader's decision.
         #[derive(Clone, Debug, PartialEq, Eq, Choice)]
-        #[allow(clippy::large_enum_variant)]
         pub enum PkiBody {
             $(
                 #[doc = concat!("`", $name, "`")]
