@@ -1,0 +1,228 @@
+//! Which certificates are given out: what a template may ask for, and what is added to it.
+
+use cmp_message::{
+    CertReqMsg, CertTemplate, PkiFailure,
+    crypto::{EcCurve, SigningKey},
+};
+use const_oid::{
+    ObjectIdentifier,
+    db::{rfc5280, rfc5912},
+};
+use der::{Decode, Encode};
+use spki::SubjectPublicKeyInfoOwned;
+use x509_cert::ext::{
+    Extension,
+    pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
+};
+
+use crate::{
+    Authority, PkiError,
+    pki::BACKDATE_S,
+    ra::Refusal,
+    x509::{self, Content},
+};
+
+/// `id-kp-cmcCA`, `id-kp-cmcRA`, `id-kp-cmcArchive`, `id-kp-cmKGA`: who has one of them speaks for the PKI.
+const PKI_USAGES: [ObjectIdentifier; 4] = [
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.27"),
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.28"),
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.29"),
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.32"),
+];
+const SECTION: &str = "4.1.1";
+const EMPTY_NAME: &[u8] = &[0x30, 0];
+
+/// A certificate that will be given out: the request after all checks of the template.
+#[derive(Debug)]
+pub(crate) struct Order {
+    subject: Vec<u8>,
+    subject_text: String,
+    public_key: Vec<u8>,
+    /// DER of the extensions that come from the request.
+    extensions: Vec<Vec<u8>>,
+    not_after_s: Option<u64>,
+    modified: bool,
+}
+
+/// A certificate that was made.
+pub(crate) struct Issued {
+    pub(crate) serial: [u8; 16],
+    pub(crate) certificate: Vec<u8>,
+    /// Something that was asked for is not in it.
+    pub(crate) modified: bool,
+}
+
+impl Order {
+    /// Takes what the template asks for, or refuses it.
+    pub(crate) fn new(request: &CertReqMsg, now_s: u64) -> Result<Self, Refusal> {
+        let template = &request.cert_req.cert_template;
+        if template.version.is_some_and(|version| version != 2) {
+            return Err(bad_template("version must be 2, which is version 3"));
+        }
+        let (public_key, _) = public_key(template)?;
+        let subject = template
+            .subject
+            .as_ref()
+            .ok_or_else(|| bad_template("there is no subject"))?;
+        let subject_der = subject.to_der()?;
+        let mut order = Self {
+            subject_text: subject.to_string(),
+            subject: subject_der,
+            public_key,
+            extensions: Vec::new(),
+            not_after_s: None,
+            modified: false,
+        };
+        order.take_validity(template, now_s)?;
+        order.take_extensions(template.extensions.as_deref().unwrap_or_default())?;
+        Ok(order)
+    }
+
+    pub(crate) fn subject_text(&self) -> &str {
+        &self.subject_text
+    }
+
+    /// DER of the SubjectPublicKeyInfo.
+    pub(crate) fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Makes the certificate. It lasts `lifetime_s`, or less if that was asked for, and not beyond its CA.
+    pub(crate) fn certify(&self, ca: &Authority, now_s: u64, lifetime_s: u64) -> Result<Issued, PkiError> {
+        let longest = now_s.saturating_add(lifetime_s).min(ca.not_after_s());
+        let not_after_s = self.not_after_s.map_or(longest, |asked| asked.min(longest));
+        let mut extensions = vec![
+            x509::subject_key_identifier(&x509::key_identifier(&self.public_key)?)?,
+            x509::authority_key_identifier(ca.key_identifier())?,
+            x509::basic_constraints(None)?,
+        ];
+        extensions.extend(self.extensions.iter().cloned());
+        let serial = x509::random_serial()?;
+        let content = Content {
+            serial,
+            issuer: ca.subject(),
+            not_before_s: now_s.saturating_sub(BACKDATE_S),
+            not_after_s,
+            subject: &self.subject,
+            public_key: &self.public_key,
+            extensions: &extensions,
+        };
+        Ok(Issued {
+            serial,
+            certificate: content.sign(ca.key() as &dyn SigningKey)?,
+            modified: self.modified || self.not_after_s.is_some_and(|asked| asked > longest),
+        })
+    }
+
+    /// An earlier end is granted. A beginning is not: it is always a little before now.
+    fn take_validity(&mut self, template: &CertTemplate, now_s: u64) -> Result<(), Refusal> {
+        let Some(validity) = &template.validity else {
+            return Ok(());
+        };
+        self.modified |= validity.not_before.is_some();
+        self.not_after_s = validity.not_after.map(|time| time.to_unix_duration().as_secs());
+        match self.not_after_s {
+            Some(asked) if asked <= now_s => Err(bad_template("notAfter is in the past")),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_extensions(&mut self, asked: &[Extension]) -> Result<(), Refusal> {
+        let mut seen = Vec::new();
+        for extension in asked {
+            if seen.contains(&extension.extn_id) {
+                return Err(bad_template("an extension is there twice"));
+            }
+            seen.push(extension.extn_id);
+            self.take_extension(extension)?;
+        }
+        if !seen.contains(&rfc5280::ID_CE_KEY_USAGE) {
+            self.extensions
+                .push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE)?);
+        }
+        if self.subject == EMPTY_NAME && !seen.contains(&rfc5280::ID_CE_SUBJECT_ALT_NAME) {
+            return Err(bad_template(
+                "the subject is empty and there is no subjectAltName",
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_extension(&mut self, extension: &Extension) -> Result<(), Refusal> {
+        let value = extension.extn_value.as_bytes();
+        let mut critical = extension.critical;
+        match extension.extn_id {
+            rfc5280::ID_CE_SUBJECT_ALT_NAME => {
+                let names = SubjectAltName::from_der(value).map_err(|e| malformed("subjectAltName", e))?;
+                if names.0.is_empty() {
+                    return Err(bad_template("the subjectAltName is empty"));
+                }
+                // RFC 5280 §4.2.1.6: critical where it is the only name.
+                critical |= self.subject == EMPTY_NAME;
+            }
+            rfc5280::ID_CE_KEY_USAGE => {
+                let usage = KeyUsage::from_der(value).map_err(|e| malformed("keyUsage", e))?;
+                if usage.key_cert_sign() || usage.crl_sign() {
+                    return Err(bad_template("an end entity gets no keyCertSign and no cRLSign"));
+                }
+                critical = true;
+            }
+            rfc5280::ID_CE_EXT_KEY_USAGE => {
+                let usages = ExtendedKeyUsage::from_der(value).map_err(|e| malformed("extKeyUsage", e))?;
+                if usages.0.iter().any(|usage| PKI_USAGES.contains(usage)) {
+                    return Err(bad_template("an end entity gets no extKeyUsage of the PKI's own"));
+                }
+            }
+            rfc5280::ID_CE_BASIC_CONSTRAINTS => {
+                let constraints = BasicConstraints::from_der(value);
+                let constraints = constraints.map_err(|e| malformed("basicConstraints", e))?;
+                return match constraints.ca {
+                    true => Err(bad_template("an end entity does not become a CA")),
+                    false => Ok(()),
+                };
+            }
+            // Ours are added anyway.
+            rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER | rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER => return Ok(()),
+            unknown if extension.critical => {
+                let text = "a critical extension of the template is not supported";
+                let refusal = Refusal::new(PkiFailure::UnacceptedExtension, SECTION, text);
+                return Err(refusal.because(format!("extension {unknown}")));
+            }
+            _ => {
+                self.modified = true;
+                return Ok(());
+            }
+        }
+        self.extensions
+            .push(x509::extension(extension.extn_id, critical, value)?);
+        Ok(())
+    }
+}
+
+/// DER of the public key, and its curve: only keys that are good for something get a certificate.
+fn public_key(template: &CertTemplate) -> Result<(Vec<u8>, EcCurve), Refusal> {
+    let key = template
+        .public_key
+        .as_ref()
+        .ok_or_else(|| bad_template("there is no publicKey"))?;
+    match curve(key) {
+        Some(curve) => Ok((key.to_der()?, curve)),
+        None => Err(bad_template("the publicKey is not on P-256 or P-384").because(key.algorithm.oid)),
+    }
+}
+
+fn curve(key: &SubjectPublicKeyInfoOwned) -> Option<EcCurve> {
+    if key.algorithm.oid != rfc5912::ID_EC_PUBLIC_KEY {
+        return None;
+    }
+    let parameters = key.algorithm.parameters.as_ref()?;
+    EcCurve::from_oid(parameters.decode_as::<ObjectIdentifier>().ok()?)
+}
+
+fn bad_template(text: &'static str) -> Refusal {
+    Refusal::new(PkiFailure::BadCertTemplate, SECTION, text)
+}
+
+fn malformed(extension: &str, error: der::Error) -> Refusal {
+    bad_template("an extension of the template is malformed").because(format!("{extension}: {error}"))
+}

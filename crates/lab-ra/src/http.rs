@@ -1,0 +1,97 @@
+//! CMP over HTTP (RFC 9811): POST of `application/pkixcmp` to any path.
+//!
+//! Whatever is CMP is answered with status 200, errors included: widespread clients drop the body of a 4xx.
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{net::TcpListener, time::timeout};
+
+use crate::Ra;
+
+/// The largest request that is read, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// The longest time that a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest time that open requests may take to end when the server ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+const PKIXCMP: &str = "application/pkixcmp";
+
+/// Serves `ra` on `listener` until `stop` is ready and the open requests are answered.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve<F>(listener: TcpListener, ra: Arc<Mutex<Ra>>, stop: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stopped, mut is_stopped) = tokio::sync::watch::channel(());
+    let stop = async move {
+        stop.await;
+        drop(stopped);
+    };
+    let server = axum::serve(listener, router(ra)).with_graceful_shutdown(stop);
+    tokio::select! {
+        ended = async { server.await } => ended,
+        () = async {
+            // An error says that the sender is gone: that is the sign.
+            let _ = is_stopped.changed().await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        } => Ok(()),
+    }
+}
+
+/// The routes alone, for those who have a server already.
+pub fn router(ra: Arc<Mutex<Ra>>) -> Router {
+    Router::new().fallback_service(post(pkixcmp).with_state(ra))
+}
+
+async fn pkixcmp(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let content_type = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(is_pkixcmp) {
+        let text = "Content-Type must be application/pkixcmp\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    let body = match timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    // Password-based MACs take milliseconds and the store writes files: not on the threads that serve sockets.
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut ra = ra.lock().unwrap_or_else(PoisonError::into_inner);
+        ra.handle(unix_now_s(), &body)
+    });
+    match answer.await {
+        Ok(answer) => ([(header::CONTENT_TYPE, PKIXCMP)], Body::from(answer)).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The media type may have parameters, and is written in any case.
+fn is_pkixcmp(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case(PKIXCMP)
+}
+
+/// The time of this machine in seconds since 1970.
+pub fn unix_now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,22 @@
+//! An RA and CA for labs and tests: it speaks CMP (RFC 9810) as RFC 9483 profiles it, and really issues certificates.
+//!
+//! **For labs.** Keys lie in files, whoever holds a manufacturer certificate or a shared secret gets the name that it
+//! asks for, and nothing is audited. It is a peer to test against, not a PKI to trust.
+//!
+//! - [`Pki`] is the hierarchy: root, issuing CA, RA, manufacturer root and CA. It lives in memory or in a folder.
+//! - [`Ra`] is the protocol: a request's bytes and the time go in, the bytes of the answer come out. It does no IO
+//!   beyond its [`Store`].
+//! - [`http::serve`] carries it over HTTP (RFC 9811).
+#![forbid(unsafe_code)]
+
+mod atomic_file;
+mod certificate_policy;
+pub mod http;
+mod pki;
+mod ra;
+mod store;
+mod x509;
+
+pub use pki::{Authority, Idevid, Pki, PkiError};
+pub use ra::{ImplicitConfirm, PollAfter, Ra, RaConfig};
+pub use store::{CertificateStatus, FileStore, IssuedCertificate, MemoryStore, Store, StoreError};

@@ -1,0 +1,202 @@
+//! Makes messages: header, protection, extraCerts (RFC 9483 §3.1 to §3.3).
+
+use aws_lc_rs::rand;
+use cmp_message::{
+    CMP_2000, CMP_2021, CertRepMessage, CertResponse, ErrorMsgContent, InfoTypeAndValue, PkiBody, PkiHeader,
+    PkiMessage, PkiStatusInfo, Raw,
+    crypto::{AwsLc, CryptoError, SigningKey},
+    mac::{MacAlgorithm, Secret},
+};
+use der::{
+    Decode, Encode,
+    asn1::{GeneralizedTime, OctetString},
+    referenced::RefToOwned,
+};
+use spki::AlgorithmIdentifierOwned;
+use std::time::Duration;
+use x509_cert::{ext::pkix::name::GeneralName, name::Name};
+
+use super::{RaConfig, Refusal, transaction::Peer};
+use crate::{Pki, PkiError};
+
+/// What an answer says.
+pub(super) struct Reply {
+    pub(super) body: PkiBody,
+    pub(super) general_info: Vec<InfoTypeAndValue>,
+    /// The peer will answer with the senderNonce of this message.
+    pub(super) goes_on: bool,
+}
+
+impl Reply {
+    /// The last word of a transaction.
+    pub(super) fn last(body: PkiBody) -> Self {
+        Self {
+            body,
+            general_info: Vec::new(),
+            goes_on: false,
+        }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        let status = PkiStatusInfo::rejection(refusal.failure, refusal.text);
+        Self::last(match refusal.in_response_to {
+            None => PkiBody::Error(ErrorMsgContent::from(status)),
+            Some(kind) => kind.response(CertRepMessage {
+                ca_pubs: None,
+                response: vec![CertResponse {
+                    cert_req_id: 0,
+                    status,
+                    certified_key_pair: None,
+                    rsp_info: None,
+                }],
+            }),
+        })
+    }
+}
+
+/// Keeps ready what every answer needs.
+pub(super) struct Answerer {
+    pki: Pki,
+    name: Name,
+    key_identifier: OctetString,
+    signature_algorithm: AlgorithmIdentifierOwned,
+    ra_certificate: Raw,
+    ca_certificate: Raw,
+    root_certificate: Raw,
+    /// Said where nothing else can be.
+    last_resort: Vec<u8>,
+}
+
+impl Answerer {
+    pub(super) fn new(pki: Pki) -> Result<Self, PkiError> {
+        let name = Name::from_der(pki.ra.subject())?;
+        let failed = PkiStatusInfo::rejection(cmp_message::PkiFailure::SystemFailure, "the server failed");
+        let header = PkiHeader::new(name.clone(), Name::default());
+        Ok(Self {
+            last_resort: PkiMessage::new(header, PkiBody::Error(failed.into()))?.to_bytes()?,
+            name,
+            key_identifier: OctetString::new(pki.ra.key_identifier())?,
+            signature_algorithm: pki.ra.key().algorithm().algorithm_identifier().ref_to_owned(),
+            ra_certificate: Raw::new(pki.ra.certificate())?,
+            ca_certificate: Raw::new(pki.ca.certificate())?,
+            root_certificate: Raw::new(pki.root.certificate())?,
+            pki,
+        })
+    }
+
+    pub(super) fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The trust anchor, for caPubs.
+    pub(super) fn root_certificate(&self) -> &Raw {
+        &self.root_certificate
+    }
+
+    /// The bytes of the answer and its senderNonce.
+    ///
+    /// It is protected with the secret of `peer` where that is a MAC's, signed by the RA otherwise.
+    pub(super) fn answer(
+        &self,
+        now_s: u64,
+        request: Option<&PkiHeader>,
+        peer: Option<&Peer>,
+        config: &RaConfig,
+        reply: Reply,
+    ) -> (Vec<u8>, Vec<u8>) {
+        self.try_answer(now_s, request, peer, config, reply)
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot make an answer");
+                (self.last_resort.clone(), Vec::new())
+            })
+    }
+
+    fn try_answer(
+        &self,
+        now_s: u64,
+        request: Option<&PkiHeader>,
+        peer: Option<&Peer>,
+        config: &RaConfig,
+        reply: Reply,
+    ) -> Result<(Vec<u8>, Vec<u8>), PkiError> {
+        let nonce = random::<16>()?.to_vec();
+        let mut header = self.header(now_s, request, &nonce)?;
+        header.general_info = (!reply.general_info.is_empty()).then_some(reply.general_info);
+        let message = match (peer, request.and_then(|header| header.protection_alg.as_ref())) {
+            (Some(Peer::Mac(Some(reference))), Some(algorithm)) => {
+                let algorithm = MacAlgorithm::from_algorithm_identifier(algorithm)
+                    .map_err(|_| CryptoError::UnsupportedAlgorithm)?;
+                let secret = config
+                    .secrets
+                    .get(reference)
+                    .ok_or(CryptoError::InvalidParameter)?;
+                self.with_mac(header, reply.body, reference, algorithm, secret)?
+            }
+            _ => self.with_signature(header, reply.body)?,
+        };
+        Ok((message.to_bytes()?, nonce))
+    }
+
+    fn header(&self, now_s: u64, request: Option<&PkiHeader>, nonce: &[u8]) -> Result<PkiHeader, PkiError> {
+        let mut header = PkiHeader::new(self.name.clone(), Name::default());
+        header.message_time = Some(GeneralizedTime::from_unix_duration(Duration::from_secs(now_s))?);
+        header.sender_nonce = Some(OctetString::new(nonce)?);
+        if let Some(request) = request {
+            header.pvno = match request.pvno {
+                CMP_2021 => CMP_2021,
+                _ => CMP_2000,
+            };
+            header.recipient = match &request.sender {
+                GeneralName::DirectoryName(name) => GeneralName::DirectoryName(name.clone()),
+                _ => header.recipient,
+            };
+            header.transaction_id = request.transaction_id.clone();
+            header.recip_nonce = request.sender_nonce.clone();
+        }
+        if header.transaction_id.is_none() {
+            header.transaction_id = Some(OctetString::new(random::<16>()?)?);
+        }
+        Ok(header)
+    }
+
+    fn with_signature(&self, mut header: PkiHeader, body: PkiBody) -> Result<PkiMessage, PkiError> {
+        header.protection_alg = Some(self.signature_algorithm.clone());
+        header.sender_kid = Some(self.key_identifier.clone());
+        let message = PkiMessage::new(header, body)?;
+        let signature = self.pki.ra.key().sign(&message.protected_part()?)?;
+        let chain = vec![self.ra_certificate.clone(), self.ca_certificate.clone()];
+        Ok(message.with_protection(&signature, chain)?)
+    }
+
+    /// The same kind of MAC as in the request, with a salt of its own.
+    fn with_mac(
+        &self,
+        mut header: PkiHeader,
+        body: PkiBody,
+        reference: &[u8],
+        algorithm: MacAlgorithm,
+        secret: &Secret,
+    ) -> Result<PkiMessage, PkiError> {
+        let algorithm = algorithm.with_salt(random()?);
+        header.protection_alg = Some(algorithm.algorithm_identifier()?);
+        header.sender_kid = Some(OctetString::new(reference)?);
+        let has_certificate = matches!(body, PkiBody::Ip(_) | PkiBody::Cp(_));
+        let message = PkiMessage::new(header, body)?;
+        let mac = algorithm.compute(&AwsLc, secret, &message.protected_part()?)?;
+        let chain = has_certificate.then(|| self.ca_certificate.clone());
+        Ok(message.with_protection(mac.as_bytes(), chain.into_iter().collect())?)
+    }
+}
+
+/// Seconds since 1970 as an infoValue.
+pub(super) fn generalized_time(unix_s: u64) -> der::Result<Raw> {
+    Raw::new(GeneralizedTime::from_unix_duration(Duration::from_secs(unix_s))?.to_der()?)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], PkiError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| PkiError::Random)?;
+    Ok(bytes)
+}
