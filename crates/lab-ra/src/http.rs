@@ -4,7 +4,7 @@
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -66,6 +66,9 @@ async fn pkixcmp(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response
     if !content_type.is_some_and(is_pkixcmp) {
         let text = "Content-Type must be application/pkixcmp\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    if HttpBody::size_hint(&body).lower() > MAX_REQUEST_BYTES as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
     let body = match timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
         Ok(Ok(body)) => body,

@@ -155,8 +155,9 @@ impl Ra {
         kind: RequestKind,
         peer: &mut Option<Arc<Peer>>,
     ) -> Result<Arc<Peer>, Refusal> {
-        let in_use = self.transactions.find(transaction_id(message)).is_some();
-        if in_use && message.header.recip_nonce.is_some() {
+        let id = transaction_id(message);
+        let is_open_or_recent = self.transactions.find(id).is_some();
+        if is_open_or_recent && message.header.recip_nonce.is_some() {
             self.authenticate_next(now_s, message, peer)?;
             let text = "there is one request in a transaction";
             return Err(Refusal::new(PkiFailure::BadRequest, "3.6.1", text));
@@ -167,7 +168,7 @@ impl Ra {
         };
         let sender = self.authenticate(now_s, message, Stage::First, accept, None)?;
         *peer = Some(sender.clone());
-        if in_use {
+        if is_open_or_recent || self.store.has_transaction(id) {
             let text = "this transactionID is in use";
             return Err(Refusal::new(PkiFailure::TransactionIdInUse, "3.5", text));
         }

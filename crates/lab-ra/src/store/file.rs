@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -24,7 +24,14 @@ use crate::{
 pub struct FileStore {
     folder: PathBuf,
     index: File,
+    events: Events,
+}
+
+/// What the lines of the index come to.
+#[derive(Debug, Default)]
+struct Events {
     status: HashMap<Vec<u8>, CertificateStatus>,
+    transactions: HashSet<Vec<u8>>,
 }
 
 impl FileStore {
@@ -42,7 +49,7 @@ impl FileStore {
         };
         // A last line without its end was being written when the process died: nobody was told of it.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let status = read_index(text.get(..whole).unwrap_or_default())?;
+        let events = read_index(text.get(..whole).unwrap_or_default())?;
         let index = OpenOptions::new().append(true).create(true).open(&path);
         let index = index.map_err(|error| io_error(&path, error))?;
         index
@@ -51,7 +58,7 @@ impl FileStore {
         let mut store = Self {
             folder: folder.to_owned(),
             index,
-            status,
+            events,
         };
         store.expire_unconfirmed(now_s)?;
         Ok(store)
@@ -59,6 +66,7 @@ impl FileStore {
 
     fn expire_unconfirmed(&mut self, now_s: u64) -> Result<(), StoreError> {
         let open = self
+            .events
             .status
             .iter()
             .filter(|(_, status)| **status == CertificateStatus::Issued);
@@ -86,22 +94,28 @@ impl Store for FileStore {
         self.append(&format!(
             "{now_s} issued {serial} transaction={transaction} {subject}\n"
         ))?;
-        self.status
+        self.events
+            .status
             .insert(issued.serial.to_vec(), CertificateStatus::Issued);
+        self.events.transactions.insert(issued.transaction_id.to_vec());
         Ok(())
     }
 
     fn change(&mut self, serial: &[u8], status: CertificateStatus, now_s: u64) -> Result<(), StoreError> {
-        if !self.status.contains_key(serial) {
+        if !self.events.status.contains_key(serial) {
             return Err(StoreError::UnknownSerial);
         }
         self.append(&format!("{now_s} {} {}\n", status.name(), hex(serial)))?;
-        self.status.insert(serial.to_vec(), status);
+        self.events.status.insert(serial.to_vec(), status);
         Ok(())
     }
 
     fn status(&self, serial: &[u8]) -> Option<CertificateStatus> {
-        self.status.get(serial).copied()
+        self.events.status.get(serial).copied()
+    }
+
+    fn has_transaction(&self, transaction_id: &[u8]) -> bool {
+        self.events.transactions.contains(transaction_id)
     }
 }
 
@@ -110,22 +124,23 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read_index(text: &str) -> Result<HashMap<Vec<u8>, CertificateStatus>, StoreError> {
-    let mut statuses = HashMap::new();
+fn read_index(text: &str) -> Result<Events, StoreError> {
+    let mut events = Events::default();
     for (n, line) in text.lines().enumerate() {
         let mut words = line.split(' ').skip(1);
-        let status = words.next().and_then(|word| {
-            CertificateStatus::ALL
-                .into_iter()
-                .find(|status| status.name() == word)
-        });
+        let word = words.next();
+        let status = CertificateStatus::ALL
+            .into_iter()
+            .find(|status| Some(status.name()) == word);
         let serial = words.next().and_then(from_hex);
         let (Some(status), Some(serial)) = (status, serial) else {
             return Err(StoreError::Damaged(n + 1));
         };
-        statuses.insert(serial, status);
+        events.status.insert(serial, status);
+        let transaction = words.next().and_then(|word| word.strip_prefix("transaction="));
+        events.transactions.extend(transaction.and_then(from_hex));
     }
-    Ok(statuses)
+    Ok(events)
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -168,6 +183,7 @@ mod tests {
         assert_eq!(store.status(&[0x41, 1]), Some(CertificateStatus::Confirmed));
         assert_eq!(store.status(&[0x41, 2]), Some(CertificateStatus::Expired));
         assert_eq!(store.status(&[0x41, 3]), None);
+        assert!(store.has_transaction(&[7; 16]) && !store.has_transaction(&[8; 16]));
         assert!(folder.path().join("4101.pem").exists());
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CertificateStatus, IssuedCertificate, Store, StoreError};
 
@@ -6,6 +6,7 @@ use super::{CertificateStatus, IssuedCertificate, Store, StoreError};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     issued: HashMap<Vec<u8>, (CertificateStatus, Vec<u8>)>,
+    transactions: HashSet<Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -21,6 +22,7 @@ impl Store for MemoryStore {
     fn record(&mut self, issued: IssuedCertificate<'_>, _now_s: u64) -> Result<(), StoreError> {
         let entry = (CertificateStatus::Issued, issued.certificate.to_vec());
         self.issued.insert(issued.serial.to_vec(), entry);
+        self.transactions.insert(issued.transaction_id.to_vec());
         Ok(())
     }
 
@@ -32,5 +34,9 @@ impl Store for MemoryStore {
 
     fn status(&self, serial: &[u8]) -> Option<CertificateStatus> {
         self.issued.get(serial).map(|(status, _)| *status)
+    }
+
+    fn has_transaction(&self, transaction_id: &[u8]) -> bool {
+        self.transactions.contains(transaction_id)
     }
 }

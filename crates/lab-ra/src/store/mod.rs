@@ -96,4 +96,7 @@ pub trait Store: Send {
 
     /// The status of a certificate; `None` if it was not issued here.
     fn status(&self, serial: &[u8]) -> Option<CertificateStatus>;
+
+    /// Whether a certificate was issued in this transaction: a request that is replayed long after it gets none.
+    fn has_transaction(&self, transaction_id: &[u8]) -> bool;
 }
