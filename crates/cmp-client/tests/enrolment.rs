@@ -324,7 +324,7 @@ fn a_body_that_does_not_answer_is_named() {
         panic!()
     };
     assert_eq!(error, ResponseError::UnexpectedBody(BodyType::PkiConf));
-    ra.body = Some(|content| PkiBody::Kup(content));
+    ra.body = Some(PkiBody::Kup);
     let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
         panic!()
     };

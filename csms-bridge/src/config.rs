@@ -1,0 +1,390 @@
+//! Configuration: a TOML file, flags over it, and an explanation of what is wrong with either.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
+
+use cmp_binding::{VENDOR_ID, csms};
+use hyper::Uri;
+use ocpp_rpc::ws::{Limits, ServerOptions};
+use serde::Deserialize;
+
+use crate::ra;
+
+/// All that the bridge can be told. Every number has its unit in its name; what is not said has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How the bridge stands next to a CSMS. Only `standalone` so far.
+    pub mode: Mode,
+    /// Where stations connect. Default 127.0.0.1:9000.
+    pub listen: SocketAddr,
+    /// The vendorId of the binding's DataTransfers.
+    pub vendor_id: String,
+    /// The routes that stations may name, and the RAs behind them.
+    pub routes: BTreeMap<cmp_binding::Route, RouteConfig>,
+    /// Hold each station in boot state Pending until it has been served with a certificate in pull mode.
+    pub hold_pending: bool,
+    /// Seconds after which a Pending station is to send its next BootNotification. Default 10.
+    pub pending_interval_s: u64,
+    /// Seconds between heartbeats of accepted stations. Default 300.
+    pub heartbeat_interval_s: u64,
+    /// Milliseconds that a DataTransfer may wait for the RA before it is answered with `wait`. Default 2,000.
+    pub answer_budget_ms: u64,
+    /// Seconds that connections get to end when the bridge is stopped. Default 10.
+    pub drain_s: u64,
+    /// Connections at a time. Default 20,000.
+    pub max_connections: usize,
+    /// Bytes of CMP messages held for all stations. Default 256 MiB.
+    pub max_bytes: usize,
+    /// Bytes of an OCPP-J frame that are taken at most; beyond it the connection is closed with 1009. Default 1 MiB.
+    pub max_frame_bytes: usize,
+    /// The largest frame, in bytes, that this side sends where the station does not ask for less. Default 65,536.
+    pub unit_bytes: usize,
+    /// The largest CMP message in bytes. Default 65,536.
+    pub max_message_bytes: usize,
+    /// Exchanges of one station at a time. Default 4.
+    pub max_exchanges: usize,
+    /// DataTransfers of one station in a minute. Default 240.
+    pub max_calls_per_minute: u32,
+    /// Hours that a response is kept for a station that does not fetch it. Default 24.
+    pub retention_h: u64,
+}
+
+/// How the bridge stands next to a CSMS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It is a small CSMS itself.
+    #[default]
+    Standalone,
+}
+
+/// An RA.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// `http://HOST[:PORT]/PATH`, one or several. The later ones serve where the earlier cannot be reached; all messages
+    /// of a transaction go to one.
+    pub urls: Vec<String>,
+    /// Milliseconds to connect. Default 5,000.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Milliseconds to answer. Default 30,000.
+    #[serde(default = "response_timeout_ms")]
+    pub response_timeout_ms: u64,
+    /// Requests at a time. Default 64.
+    #[serde(default = "max_concurrent")]
+    pub max_concurrent: usize,
+    /// Bytes of an answer that are read at most. Default 65,536.
+    #[serde(default = "max_response_bytes")]
+    pub max_response_bytes: usize,
+}
+
+fn connect_timeout_ms() -> u64 {
+    5_000
+}
+
+fn response_timeout_ms() -> u64 {
+    30_000
+}
+
+fn max_concurrent() -> usize {
+    64
+}
+
+fn max_response_bytes() -> usize {
+    65_536
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Standalone,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            vendor_id: VENDOR_ID.into(),
+            routes: BTreeMap::new(),
+            hold_pending: false,
+            pending_interval_s: 10,
+            heartbeat_interval_s: 300,
+            answer_budget_ms: 2_000,
+            drain_s: 10,
+            max_connections: 20_000,
+            max_bytes: 256 << 20,
+            max_frame_bytes: 1 << 20,
+            unit_bytes: 65_536,
+            max_message_bytes: 65_536,
+            max_exchanges: 4,
+            max_calls_per_minute: 240,
+            retention_h: 24,
+        }
+    }
+}
+
+/// What is wrong with the configuration, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is no configuration; the text names line and column.
+    #[error("{path}: {source}")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// What is wrong where.
+        source: Box<toml::de::Error>,
+    },
+    /// There is no route.
+    #[error(
+        "there is no route to an RA: add --route default=http://HOST:PORT/PATH, or [routes.default] with urls"
+    )]
+    NoRoute,
+    /// A `--route` cannot be read.
+    #[error("--route {0}: not NAME=URL[,URL…]; NAME is 1 to 32 of a-z, 0-9 and -")]
+    Route(String),
+    /// A URL cannot be used.
+    #[error("route {route}: {url}: {reason}")]
+    Url {
+        /// Of which route.
+        route: String,
+        /// Which URL.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A number is out of its range.
+    #[error("{name} = {value}: must be {range}")]
+    Range {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] and [`ConfigError::Parse`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: name.clone(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: name,
+            source: Box::new(source),
+        })
+    }
+
+    /// Adds a route given as `NAME=URL[,URL…]`; it replaces one of the same name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Route`].
+    pub fn add_route(&mut self, text: &str) -> Result<(), ConfigError> {
+        let error = || ConfigError::Route(text.into());
+        let (name, urls) = text.split_once('=').ok_or_else(error)?;
+        let name = name.parse().map_err(|_| error())?;
+        let urls = urls.split(',').map(Into::into).collect();
+        let route = RouteConfig {
+            urls,
+            connect_timeout_ms: connect_timeout_ms(),
+            response_timeout_ms: response_timeout_ms(),
+            max_concurrent: max_concurrent(),
+            max_response_bytes: max_response_bytes(),
+        };
+        self.routes.insert(name, route);
+        Ok(())
+    }
+
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.routes.is_empty() {
+            return Err(ConfigError::NoRoute);
+        }
+        for (name, route) in &self.routes {
+            let error = |url: &str, reason| ConfigError::Url {
+                route: name.as_str().into(),
+                url: url.into(),
+                reason,
+            };
+            if route.urls.is_empty() {
+                return Err(error("", "urls is empty"));
+            }
+            for url in &route.urls {
+                parse_url(url).map_err(|reason| error(url, reason))?;
+            }
+            range(
+                "max_concurrent",
+                route.max_concurrent as u64,
+                1..=100_000,
+                "1 to 100,000",
+            )?;
+        }
+        let unit = self.unit_bytes as u64;
+        range(
+            "unit_bytes",
+            unit,
+            512..=self.max_frame_bytes as u64,
+            "512 to max_frame_bytes",
+        )?;
+        range("max_exchanges", self.max_exchanges as u64, 1..=1024, "1 to 1024")?;
+        range(
+            "max_calls_per_minute",
+            self.max_calls_per_minute.into(),
+            1..=1_000_000,
+            "1 to 1,000,000",
+        )?;
+        range(
+            "answer_budget_ms",
+            self.answer_budget_ms,
+            0..=25_000,
+            "0 to 25,000",
+        )?;
+        range(
+            "max_message_bytes",
+            self.max_message_bytes as u64,
+            1024..=(16 << 20),
+            "1,024 to 16,777,216",
+        )
+    }
+
+    pub(crate) fn answer_budget(&self) -> Duration {
+        Duration::from_millis(self.answer_budget_ms)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+
+    pub(crate) fn server_options(&self) -> ServerOptions {
+        ServerOptions {
+            limits: Limits {
+                max_message_bytes: self.max_frame_bytes,
+                ..Limits::default()
+            },
+            ..ServerOptions::default()
+        }
+    }
+
+    pub(crate) fn binding(&self) -> csms::Config {
+        csms::Config {
+            unit: self.unit_bytes,
+            max: self.max_message_bytes,
+            routes: self.routes.keys().cloned().collect(),
+            envelope: cmp_binding::Envelope::measured(&self.vendor_id),
+            limits: csms::Limits {
+                exchanges: self.max_exchanges,
+                calls_per_minute: self.max_calls_per_minute,
+                retention: Duration::from_secs(self.retention_h.saturating_mul(3600)),
+                ..csms::Limits::default()
+            },
+            ..csms::Config::default()
+        }
+    }
+}
+
+impl RouteConfig {
+    pub(crate) fn to_ra(&self) -> ra::Route {
+        let urls = self.urls.iter().filter_map(|url| parse_url(url).ok()).collect();
+        ra::Route::new(
+            urls,
+            ra::Limits {
+                connect_timeout: Duration::from_millis(self.connect_timeout_ms),
+                response_timeout: Duration::from_millis(self.response_timeout_ms),
+                max_response_bytes: self.max_response_bytes,
+                concurrency: self.max_concurrent,
+            },
+        )
+    }
+}
+
+fn parse_url(url: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = url
+        .trim()
+        .parse()
+        .map_err(|_| "not a URL; it looks like http://ra.example:8080/pkix/")?;
+    match uri.scheme_str() {
+        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        Some("https") => Err("https is not supported yet; end TLS in front of the RA"),
+        _ => Err("not an http:// URL; it looks like http://ra.example:8080/pkix/"),
+    }
+}
+
+fn range(
+    name: &'static str,
+    value: u64,
+    allowed: std::ops::RangeInclusive<u64>,
+    range: &'static str,
+) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError::Range { name, value, range })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_file_is_a_configuration_and_says_the_defaults() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("csms-bridge.sample.toml");
+        let sample = Config::from_file(&path).unwrap();
+        sample.check().unwrap();
+        let defaults = Config {
+            routes: sample.routes.clone(),
+            ..Config::default()
+        };
+        assert_eq!(format!("{sample:?}"), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line_and_a_cure() {
+        let parse = |text: &str| toml::from_str::<Config>(text).unwrap_err().to_string();
+        let error = parse("listen = \"127.0.0.1:1\"\nlisten_port = 9");
+        assert!(
+            error.contains("line 2") && error.contains("unknown field `listen_port`"),
+            "{error}"
+        );
+        let mut config = Config::default();
+        assert!(matches!(config.check(), Err(ConfigError::NoRoute)));
+        assert!(matches!(config.add_route("default"), Err(ConfigError::Route(_))));
+        assert!(matches!(
+            config.add_route("Über=http://x"),
+            Err(ConfigError::Route(_))
+        ));
+        for (url, say) in [
+            ("ftp://x/", "not an http://"),
+            ("https://x/", "TLS"),
+            ("http://", "not a URL"),
+        ] {
+            config.add_route(&format!("default={url}")).unwrap();
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(say), "{error}");
+        }
+        config.add_route("default=http://[::1]:80/a,http://b/").unwrap();
+        config.check().unwrap();
+        config.unit_bytes = 100;
+        assert!(matches!(
+            config.check(),
+            Err(ConfigError::Range {
+                name: "unit_bytes",
+                ..
+            })
+        ));
+    }
+}

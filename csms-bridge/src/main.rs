@@ -1,0 +1,132 @@
+//! `csms-bridge`: see `csms-bridge --help`.
+#![forbid(unsafe_code)]
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use csms_bridge::{Config, ConfigError, config::Mode};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Carries CMP between charging stations (OCPP DataTransfer) and an RA (HTTP).
+///
+/// Stations enrol and renew certificates over the OCPP connection that they have; the bridge passes each CMP message on
+/// byte for byte, to the RA behind the route that the station names. It cannot read or change what it carries.
+///
+/// Exit codes: 0 ended by a signal, 1 it could not serve, 2 the command line or the configuration is wrong.
+#[derive(Parser)]
+#[command(name = "csms-bridge", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve stations. Prints `listening on ADDRESS` when ready; logs go to standard error.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Configuration file (TOML); csms-bridge.sample.toml explains every key. Flags go over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to stand next to a CSMS.
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Where stations connect; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// An RA: NAME=URL, several URLs separated by commas. Repeatable; the name for stations that name none is `default`.
+    #[arg(long = "route", value_name = "NAME=URL")]
+    routes: Vec<String>,
+    /// Hold each station in boot state Pending, and pull, until it has been served.
+    #[arg(long)]
+    hold_pending: bool,
+    /// Seconds after which a Pending station sends its next BootNotification.
+    #[arg(long, value_name = "SECONDS")]
+    pending_interval: Option<u64>,
+    /// How to log: what happens is at `info`; the environment variable RUST_LOG says more exactly.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Serve {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = self
+            .config
+            .as_deref()
+            .map_or(Ok(Config::default()), Config::from_file)?;
+        config.mode = self.mode.unwrap_or(config.mode);
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.hold_pending |= self.hold_pending;
+        config.pending_interval_s = self.pending_interval.unwrap_or(config.pending_interval_s);
+        self.routes.iter().try_for_each(|route| config.add_route(route))?;
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn main() -> ExitCode {
+    let Command::Serve(arguments) = Cli::parse().command;
+    start_log(arguments.log_format);
+    let config = match arguments.config() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("csms-bridge: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().context("starting");
+    match runtime.and_then(|runtime| runtime.block_on(serve(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("csms-bridge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    println!("listening on {}", listener.local_addr()?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    csms_bridge::serve(config, listener, stopped).await;
+    Ok(())
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

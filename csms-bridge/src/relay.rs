@@ -1,0 +1,334 @@
+//! `(station, DataTransfer) → DataTransfer response`, and the calls to stations: the one place that every way of
+//! standing next to a CSMS ends in.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use cmp_binding::{
+    Answer, Call, CallOutcome, CallToken, Data, ExchangeId, Route,
+    csms::{Action, Budget, Csms, RaError, Reply, ReplyToken, Write},
+};
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::{Config, StationKey, Store, clock, ra};
+
+/// How often what is due without a connection is looked after: retries of an RA, retention.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// All stations, connected or not.
+pub(crate) struct Relay {
+    config: Arc<Config>,
+    routes: HashMap<Route, ra::Route>,
+    store: Arc<dyn Store>,
+    budget: Budget,
+    stations: Mutex<HashMap<StationKey, Arc<Entry>>>,
+}
+
+/// One station.
+struct Entry {
+    key: StationKey,
+    state: Mutex<State>,
+    /// Something may be to be sent to the station.
+    wake: Notify,
+    /// Number of its newest connection; the older ones close.
+    newest: watch::Sender<u64>,
+}
+
+struct State {
+    csms: Csms,
+    waiting: HashMap<ReplyToken, oneshot::Sender<Answer>>,
+    /// Exchanges that came to their end.
+    finished: u64,
+    /// The pull has come to an end with nothing open.
+    idle: bool,
+    connected: bool,
+    /// The store failed: nothing is done any more until a restart.
+    broken: bool,
+}
+
+/// One connection of a station.
+#[derive(Clone)]
+pub(crate) struct Session {
+    relay: Arc<Relay>,
+    entry: Arc<Entry>,
+    number: u64,
+}
+
+impl Relay {
+    pub(crate) fn new(config: Arc<Config>, store: Arc<dyn Store>) -> Arc<Self> {
+        let routes = config
+            .routes
+            .iter()
+            .map(|(name, route)| (name.clone(), route.to_ra()))
+            .collect();
+        let relay = Arc::new(Self {
+            routes,
+            store,
+            budget: Budget::new(config.max_bytes),
+            config,
+            stations: Mutex::default(),
+        });
+        tokio::spawn(sweep(Arc::downgrade(&relay)));
+        relay
+    }
+
+    /// A new connection of the station; an older one is told to close.
+    pub(crate) fn connect(self: &Arc<Self>, key: StationKey) -> Option<Session> {
+        let entry = self.entry(key)?;
+        let mut number = 0;
+        entry.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        let session = Session {
+            relay: Arc::clone(self),
+            entry,
+            number,
+        };
+        session.with(|state, _| {
+            state.csms.handle_connected();
+            state.waiting.clear();
+            state.connected = true;
+            state.idle = false;
+        });
+        Some(session)
+    }
+
+    fn entry(&self, key: StationKey) -> Option<Arc<Entry>> {
+        let mut stations = lock(&self.stations);
+        if let Some(entry) = stations.get(&key) {
+            return Some(Arc::clone(entry));
+        }
+        let records = match self.store.load(&key) {
+            Ok(records) => records,
+            Err(error) => {
+                error!(station = %key, %error, "what is stored of the station cannot be read");
+                return None;
+            }
+        };
+        let csms = Csms::restore(self.config.binding(), self.budget.clone(), clock::now(), records);
+        let state = State {
+            csms,
+            waiting: HashMap::new(),
+            finished: 0,
+            idle: false,
+            connected: false,
+            broken: false,
+        };
+        let entry = Arc::new(Entry {
+            key: key.clone(),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            newest: watch::Sender::new(0),
+        });
+        stations.insert(key, Arc::clone(&entry));
+        Some(entry)
+    }
+
+    /// Does something with a station's state, then what follows from it: stores, answers, asks the RA.
+    fn with<T>(self: &Arc<Self>, entry: &Arc<Entry>, act: impl FnOnce(&mut State, Duration) -> T) -> T {
+        let mut state = lock(&entry.state);
+        let result = act(&mut state, clock::now());
+        self.settle(entry, &mut state);
+        drop(state);
+        entry.wake.notify_one();
+        result
+    }
+
+    fn settle(self: &Arc<Self>, entry: &Arc<Entry>, state: &mut State) {
+        let writes = state.csms.take_writes();
+        let done = |write: &&Write| matches!(write, Write::Done { .. });
+        state.finished += writes.iter().filter(done).count() as u64;
+        if !writes.is_empty()
+            && let Err(error) = self.store.apply(&entry.key, writes)
+        {
+            error!(station = %entry.key, %error, "nothing more is done for the station");
+            state.broken = true;
+        }
+        while let Some(action) = state.csms.poll_action() {
+            if state.broken {
+                continue;
+            }
+            match action {
+                Action::Forward { id, route, request } => {
+                    let span =
+                        info_span!("forward", station = %entry.key, exchange = %id, route = route.as_str());
+                    let forward = Arc::clone(self).forward(Arc::clone(entry), id, route, request);
+                    tokio::spawn(forward.instrument(span));
+                }
+                Action::Reply { token, answer } => {
+                    if let Some(waiting) = state.waiting.remove(&token) {
+                        // A connection that is gone no longer waits.
+                        drop(waiting.send(answer));
+                    }
+                }
+                Action::Hello { unit, max, slots } => {
+                    info!(station = %entry.key, unit, max, ?slots, "hello");
+                }
+                Action::NoBinding => warn!(station = %entry.key, "the station does not carry CMP"),
+                Action::Notified(outcome) => info!(station = %entry.key, ?outcome, "notified"),
+                Action::PullEnded { idle } => state.idle = idle,
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks the RA: the state says so before the first byte is written.
+    async fn forward(self: Arc<Self>, entry: Arc<Entry>, id: ExchangeId, route: Route, request: Vec<u8>) {
+        let Some(ra) = self.routes.get(&route) else {
+            return self.answered(&entry, id, Err(RaError::Forbidden));
+        };
+        let bytes = request.len();
+        let result = match ra.connect(&request).await {
+            Ok(ready) => {
+                let may = self.with(&entry, |state, now| {
+                    state.csms.handle_asked(now, id) && !state.broken
+                });
+                if !may || lock(&entry.state).broken {
+                    return;
+                }
+                ready.ask(request).await
+            }
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(response) => info!(
+                request_bytes = bytes,
+                response_bytes = response.len(),
+                "exchanged"
+            ),
+            Err(error) => warn!(request_bytes = bytes, %error, "no response"),
+        }
+        self.answered(&entry, id, result);
+    }
+
+    fn answered(self: &Arc<Self>, entry: &Arc<Entry>, id: ExchangeId, result: Result<Vec<u8>, RaError>) {
+        self.with(entry, |state, now| state.csms.handle_ra_response(now, id, result));
+    }
+
+    fn sweep(self: &Arc<Self>) {
+        let entries: Vec<_> = lock(&self.stations).values().cloned().collect();
+        for entry in entries {
+            let due = lock(&entry.state).csms.poll_timeout();
+            if due.is_some_and(|due| due <= clock::now()) {
+                self.with(&entry, |state, now| state.csms.handle_timeout(now));
+            }
+        }
+        lock(&self.stations).retain(|_, entry| {
+            let state = lock(&entry.state);
+            // Somebody who holds the entry may be about to use it.
+            state.connected || !state.csms.is_empty() || Arc::strong_count(entry) > 1
+        });
+    }
+}
+
+async fn sweep(relay: Weak<Relay>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        let Some(relay) = relay.upgrade() else { return };
+        relay.sweep();
+    }
+}
+
+impl Session {
+    /// Answers a DataTransfer of our vendorId, at the latest when the answer budget is over.
+    pub(crate) async fn data_transfer(&self, message_id: String, data: Option<Data>) -> Option<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        let reply = self.with(|state, now| {
+            let reply = state.csms.handle_call(now, &message_id, data.as_ref());
+            if let Reply::Pending(token) = reply {
+                state.waiting.insert(token, sender);
+            }
+            reply
+        });
+        if lock(&self.entry.state).broken {
+            return None;
+        }
+        let token = match reply {
+            Reply::Now(answer) => return Some(answer),
+            Reply::Pending(token) => token,
+        };
+        match tokio::time::timeout(self.relay.config.answer_budget(), receiver).await {
+            Ok(answer) => answer.ok(),
+            Err(_) => self.with(|state, now| {
+                state.waiting.remove(&token);
+                state.csms.expire(now, token)
+            }),
+        }
+    }
+
+    /// The next DataTransfer to send to the station.
+    pub(crate) fn poll_call(&self) -> Option<Call> {
+        let mut state = lock(&self.entry.state);
+        if !self.is_newest() || state.broken {
+            return None;
+        }
+        let call = state.csms.poll_call(clock::now());
+        self.relay.settle(&self.entry, &mut state);
+        call
+    }
+
+    /// How a DataTransfer to the station ended.
+    pub(crate) fn handle_result(&self, token: CallToken, outcome: &CallOutcome) {
+        self.with(|state, now| state.csms.handle_result(now, token, outcome));
+    }
+
+    /// Begins to pull: the station may not call.
+    pub(crate) fn start_pull(&self) {
+        self.with(|state, now| {
+            state.idle = false;
+            state.csms.start_pull(now);
+        });
+    }
+
+    /// Whether the station has been served in pull mode: an exchange came to its end, and nothing is open.
+    pub(crate) fn is_served(&self) -> bool {
+        let state = lock(&self.entry.state);
+        state.idle && state.finished > 0
+    }
+
+    /// When [`Session::poll_call`] is to be called at the latest, on the clock of [`clock::now`].
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        lock(&self.entry.state).csms.poll_timeout()
+    }
+
+    /// Returns when [`Session::poll_call`] may have something.
+    pub(crate) async fn woken(&self) {
+        self.entry.wake.notified().await;
+    }
+
+    /// Returns when a newer connection of the station has taken over.
+    pub(crate) async fn replaced(&self) {
+        let mut newest = self.entry.newest.subscribe();
+        // The sender lives in the entry, which lives here.
+        let _ = newest.wait_for(|newest| *newest != self.number).await;
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnect(&self) {
+        if self.is_newest() {
+            self.with(|state, _| {
+                state.csms.handle_disconnected();
+                state.waiting.clear();
+                state.connected = false;
+            });
+        }
+    }
+
+    fn is_newest(&self) -> bool {
+        *self.entry.newest.borrow() == self.number
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
+        self.relay.with(&self.entry, act)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

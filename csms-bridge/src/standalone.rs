@@ -1,0 +1,374 @@
+//! The bridge as a small CSMS of its own: it boots stations, answers what they need to stay, and carries CMP.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cmp_binding::{Answer, CallOutcome, CallToken, Data, Form, Status, is_vendor_id};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use ocpp_rpc::{
+    Endpoint, ErrorCode, RawValue,
+    data_transfer::{self, ACTION, Request, Response},
+    endpoint::{self, CallId, Event, IncomingId, Outcome, Priority},
+    ws::{CloseCode, Connection, Handshake, Refusal, ServerOptions},
+};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::{Config, StationKey, clock, relay::Relay, relay::Session};
+
+/// Takes connections until `stop`, then lets them end.
+pub(crate) async fn serve(
+    config: Arc<Config>,
+    relay: Arc<Relay>,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) {
+    let shared = Arc::new(Shared {
+        options: config.server_options(),
+        room: Arc::new(Semaphore::new(config.max_connections)),
+        accepted: Mutex::default(),
+        config,
+        relay,
+        stop: stop.clone(),
+    });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let span = info_span!("connection", %peer, station = tracing::field::Empty);
+                    connections.spawn(connection(Arc::clone(&shared), stream).instrument(span));
+                }
+                Err(error) => {
+                    // Out of files, mostly: nothing gets better by trying at once.
+                    warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let drain = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shared.config.drain(), drain).await.is_err() {
+        warn!(
+            connections = connections.len(),
+            "not all connections ended in time"
+        );
+    }
+}
+
+struct Shared {
+    config: Arc<Config>,
+    relay: Arc<Relay>,
+    options: ServerOptions,
+    room: Arc<Semaphore>,
+    /// Stations that were held in Pending and have been let in; over reconnects.
+    accepted: Mutex<HashSet<StationKey>>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Held stations that are remembered as let in at most; beyond it one more is served once more before it is let in.
+const MAX_ACCEPTED: usize = 100_000;
+
+async fn connection(shared: Arc<Shared>, stream: TcpStream) {
+    let Ok(_room) = Arc::clone(&shared.room).try_acquire_owned() else {
+        return warn!(
+            max = shared.config.max_connections,
+            "too many connections: this one is refused"
+        );
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "TCP_NODELAY");
+    }
+    let handshake = match Handshake::read(stream, &shared.options).await {
+        Ok(handshake) => handshake,
+        Err(error) => return warn!(%error, "no OCPP handshake"),
+    };
+    let station = handshake.station();
+    let key = StationKey {
+        prefix: station.prefix().into(),
+        identity: station.identity().into(),
+    };
+    if handshake
+        .version()
+        .is_some_and(|version| !station.is_valid_in(version))
+    {
+        warn!(station = %key, "the identity is not valid in the OCPP version that it asks for");
+        return handshake.refuse(Refusal::NotFound).await;
+    }
+    tracing::Span::current().record("station", tracing::field::display(&key));
+    let connection = match handshake.accept().await {
+        Ok(connection) => connection,
+        Err(error) => return warn!(%error, "handshake failed"),
+    };
+    let Some(session) = shared.relay.connect(key.clone()) else {
+        return connection.close(CloseCode(1011), "store").await;
+    };
+    info!(version = connection.version().subprotocol(), "station connected");
+    let mut seed = [0; 8];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        warn!(%error, "no randomness");
+    }
+    let config = endpoint::Config::new(connection.version());
+    let mut link = Link {
+        endpoint: Endpoint::new(config, u64::from_ne_bytes(seed)),
+        pending: false,
+        calls: HashMap::new(),
+        key,
+        session,
+        shared,
+    };
+    link.run(connection).await;
+    link.session.disconnect();
+}
+
+/// One station's connection.
+struct Link {
+    shared: Arc<Shared>,
+    key: StationKey,
+    session: Session,
+    endpoint: Endpoint,
+    /// The last BootNotification was answered Pending.
+    pending: bool,
+    /// Our DataTransfers, by the call that carries them.
+    calls: HashMap<CallId, CallToken>,
+}
+
+impl Link {
+    async fn run(&mut self, mut connection: Connection<TcpStream>) {
+        let mut answers = FuturesUnordered::new();
+        let mut stop = self.shared.stop.clone();
+        let (close, reason) = loop {
+            if let Err(error) = self.transmit(&mut connection).await {
+                return info!(%error, "station disconnected");
+            }
+            let due = self
+                .endpoint
+                .poll_timeout()
+                .into_iter()
+                .chain(self.session.poll_timeout())
+                .min();
+            // What is past and could not be done now is looked at again after a while, not at once.
+            let wait = due.map_or(Duration::from_secs(60), |due| due.saturating_sub(clock::now()));
+            tokio::select! {
+                received = connection.recv() => match received {
+                    Ok(Some(text)) => self.endpoint.handle_frame(clock::now(), &text),
+                    Ok(None) => return info!("station closed the connection"),
+                    Err(error) => return info!(%error, "station disconnected"),
+                },
+                Some((call, answer)) = answers.next() => self.respond(call, answer),
+                () = self.session.woken() => {}
+                () = tokio::time::sleep(wait.max(Duration::from_millis(5))) => {
+                    self.endpoint.handle_timeout(clock::now());
+                }
+                () = self.session.replaced() => break (CloseCode::POLICY, "a newer connection took over"),
+                _ = stop.wait_for(|stop| *stop) => break (CloseCode::AWAY, "the server ends"),
+            }
+            while let Some(event) = self.endpoint.poll_event() {
+                if let Some((call, message_id, data)) = self.event(event) {
+                    let session = self.session.clone();
+                    answers.push(async move { (call, session.data_transfer(message_id, data).await) });
+                }
+            }
+        };
+        self.endpoint.handle_disconnect();
+        connection.close(close, reason).await;
+    }
+
+    /// Sends all that may go out now.
+    async fn transmit(&mut self, connection: &mut Connection<TcpStream>) -> Result<(), ocpp_rpc::ws::Error> {
+        while self.calls.is_empty()
+            && let Some(call) = self.session.poll_call()
+        {
+            let request = Request {
+                vendor_id: self.shared.config.vendor_id.as_str().into(),
+                message_id: Some(call.message_id.into()),
+                data: to_wire(&call.data),
+            };
+            match self.endpoint.call(ACTION, &request.to_payload(), Priority::High) {
+                Ok(id) => drop(self.calls.insert(id, call.token)),
+                Err(_) => self.session.handle_result(call.token, &CallOutcome::Disconnected),
+            }
+        }
+        while let Some(text) = self.endpoint.poll_transmit(clock::now()) {
+            connection.send(text).await?;
+        }
+        Ok(())
+    }
+
+    /// Acts on an event; gives a DataTransfer that the relay is to answer.
+    fn event(&mut self, event: Event) -> Option<(IncomingId, String, Option<Data>)> {
+        match event {
+            Event::Call {
+                call,
+                action,
+                payload,
+                ..
+            } if action == ACTION => self.data_transfer(call, &payload),
+            Event::Call { call, action, .. } => {
+                self.call(call, &action);
+                None
+            }
+            Event::Ended { call, outcome } => {
+                if let Some(token) = self.calls.remove(&call) {
+                    self.session.handle_result(token, &outcome_of(&outcome));
+                }
+                None
+            }
+            Event::Dropped { reason, .. } => {
+                debug!(?reason, "dropped a message of the station");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn data_transfer(
+        &mut self,
+        call: IncomingId,
+        payload: &RawValue,
+    ) -> Option<(IncomingId, String, Option<Data>)> {
+        let request = match Request::parse(payload) {
+            Ok(request) => request,
+            Err(error) => {
+                self.fail(call, error.code(), "not a DataTransfer request");
+                return None;
+            }
+        };
+        if !is_vendor_id(&self.shared.config.vendor_id, &request.vendor_id) {
+            self.send_response(call, &Response::new(data_transfer::Status::UnknownVendorId, None));
+            return None;
+        }
+        let message_id = request.message_id.as_deref().unwrap_or_default().to_owned();
+        Some((call, message_id, request.data.as_ref().map(from_wire)))
+    }
+
+    fn respond(&mut self, call: IncomingId, answer: Option<Answer>) {
+        match answer {
+            Some(Answer { status, data }) => {
+                let response = Response::new(wire_status(status), data.as_ref().and_then(to_wire));
+                self.send_response(call, &response);
+            }
+            None => self.fail(call, ErrorCode::InternalError, "the answer is lost"),
+        }
+    }
+
+    /// What a station needs in order to stay.
+    fn call(&mut self, call: IncomingId, action: &str) {
+        let answer = match action {
+            "BootNotification" => self.boot(),
+            "Heartbeat" => json!({ "currentTime": clock::rfc3339(clock::now()) }),
+            "StatusNotification" | "SecurityEventNotification" => json!({}),
+            _ => {
+                return self.fail(
+                    call,
+                    ErrorCode::NotImplemented,
+                    "this CSMS carries certificates only",
+                );
+            }
+        };
+        match serde_json::value::to_raw_value(&answer) {
+            Ok(payload) if self.endpoint.respond(call, &payload).is_ok() => {}
+            Ok(_) => debug!("an answer came too late"),
+            Err(_) => self.fail(call, ErrorCode::InternalError, ""),
+        }
+    }
+
+    fn boot(&mut self) -> serde_json::Value {
+        let config = &self.shared.config;
+        let mut accepted = self
+            .shared
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.pending && self.session.is_served() && accepted.len() < MAX_ACCEPTED {
+            accepted.insert(self.key.clone());
+        }
+        let was_pending = self.pending;
+        self.pending = config.hold_pending && !accepted.contains(&self.key);
+        drop(accepted);
+        let (status, interval) = match self.pending {
+            true => ("Pending", config.pending_interval_s),
+            false => ("Accepted", config.heartbeat_interval_s),
+        };
+        if self.pending {
+            self.session.start_pull();
+        }
+        info!(status, released = was_pending && !self.pending, "station booted");
+        json!({ "status": status, "currentTime": clock::rfc3339(clock::now()), "interval": interval })
+    }
+
+    fn send_response(&mut self, call: IncomingId, response: &Response<'_>) {
+        let payload = response.to_payload(self.endpoint.config().version);
+        if self.endpoint.respond(call, &payload).is_err() {
+            debug!("an answer came too late");
+        }
+    }
+
+    fn fail(&mut self, call: IncomingId, code: ErrorCode, description: &str) {
+        if self.endpoint.respond_error(call, code, description).is_err() {
+            debug!("an answer came too late");
+        }
+    }
+}
+
+fn outcome_of(outcome: &Outcome) -> CallOutcome {
+    match outcome {
+        Outcome::Result(payload) => match Response::parse(payload) {
+            Ok(response) => CallOutcome::Response {
+                status: binding_status(response.status),
+                data: response.data.as_ref().map(from_wire),
+            },
+            Err(_) => CallOutcome::CallError {
+                code: "FormationViolation".into(),
+            },
+        },
+        Outcome::Error(error) => CallOutcome::CallError {
+            code: error.code_name.clone(),
+        },
+        Outcome::TimedOut => CallOutcome::TimedOut,
+        Outcome::Disconnected { .. } => CallOutcome::Disconnected,
+    }
+}
+
+fn from_wire(data: &data_transfer::Data<'_>) -> Data {
+    match data {
+        data_transfer::Data::Text(text) => Data::text(text.as_ref()),
+        data_transfer::Data::Json(json) => Data::object(json.get()),
+    }
+}
+
+fn to_wire(data: &Data) -> Option<data_transfer::Data<'_>> {
+    Some(match data.form {
+        Form::Text => data_transfer::Data::Text(data.json.as_str().into()),
+        Form::Object => data_transfer::Data::Json(serde_json::from_str(&data.json).ok()?),
+    })
+}
+
+fn wire_status(status: Status) -> data_transfer::Status {
+    match status {
+        Status::Accepted => data_transfer::Status::Accepted,
+        Status::Rejected => data_transfer::Status::Rejected,
+        Status::UnknownMessageId => data_transfer::Status::UnknownMessageId,
+        Status::UnknownVendorId => data_transfer::Status::UnknownVendorId,
+    }
+}
+
+fn binding_status(status: data_transfer::Status) -> Status {
+    match status {
+        data_transfer::Status::Accepted => Status::Accepted,
+        data_transfer::Status::Rejected => Status::Rejected,
+        data_transfer::Status::UnknownMessageId => Status::UnknownMessageId,
+        data_transfer::Status::UnknownVendorId => Status::UnknownVendorId,
+    }
+}
