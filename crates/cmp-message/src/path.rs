@@ -253,7 +253,7 @@ pub enum PathFailure {
     PathTooLong,
     /// There are more than [`MAX_UNTRUSTED_CERTIFICATES`].
     TooManyCertificates,
-    /// [`MAX_SIGNATURE_CHECKS`] were made without finding a path.
+    /// [`MAX_SIGNATURE_CHECKS`] were made without finding a path. Said of the target: no one certificate is to blame.
     SearchTooLong,
 }
 
@@ -315,7 +315,7 @@ impl<'a> Search<'a> {
         for issuer_source in issuers {
             let issuer = self.request.certificate(issuer_source);
             if self.signature_checks == MAX_SIGNATURE_CHECKS {
-                self.failed(RANK_LIMIT, source, PathFailure::SearchTooLong);
+                self.failed(RANK_LIMIT, PathSource::Target, PathFailure::SearchTooLong);
                 return false;
             }
             self.signature_checks += 1;
