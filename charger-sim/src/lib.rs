@@ -1,0 +1,13 @@
+//! A charging station to try CMP over OCPP with.
+//!
+//! - [`link`]: a station's OCPP connection, which drives one [`link::Carrier`] of CMP.
+//! - [`transcript`]: what the OCPP frames of a connection carry: exchanges, pieces, whole CMP messages, traffic.
+//! - [`decode`]: frames, CMP messages and certificates as text for a person.
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod failure;
+pub mod link;
+pub mod transcript;
+
+pub use failure::Failure;

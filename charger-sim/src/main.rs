@@ -1,0 +1,55 @@
+//! The program `charger-sim`.
+
+use std::process::ExitCode;
+
+use charger_sim::decode::{self, text::printable};
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A charging station to try CMP over OCPP with.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Say more on stderr; twice for details. `RUST_LOG` goes before it.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  carried out, and it did not succeed\n  2  wrong command line, or input that cannot be used";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints OCPP frames, CMP messages or certificates as text.
+    Decode(decode::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let done = match cli.command {
+        Command::Decode(args) => decode::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("charger-sim: {}", printable(&failure.to_string()));
+            failure.exit_code()
+        }
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
