@@ -1,0 +1,14 @@
+//! What each fuzz target does with its input, as plain functions: the targets in `fuzz_targets/` and the tests over
+//! the seeds in `tests/` call the same ones. A function returns for every input, or it has found a bug.
+
+mod binding;
+mod binding_sequence;
+mod message;
+mod ocpp;
+mod seeds;
+
+pub use binding::{binding_csms, binding_station};
+pub use binding_sequence::binding_sequence;
+pub use message::{certificate, pki_message};
+pub use ocpp::{data_transfer, ocpp_frame};
+pub use seeds::{TARGETS, Target, seeds};

@@ -1,0 +1,129 @@
+//! The seeds of each target: made from the fixtures and from a few lines here, so that no binary is kept twice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A target by name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("pki_message", crate::pki_message),
+    ("certificate", crate::certificate),
+    ("ocpp_frame", crate::ocpp_frame),
+    ("data_transfer", crate::data_transfer),
+    ("binding_station", crate::binding_station),
+    ("binding_csms", crate::binding_csms),
+    ("binding_sequence", crate::binding_sequence),
+];
+
+/// The seeds of the target of this name, each with a file name.
+pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    match target {
+        "pki_message" => fixtures("der"),
+        "certificate" => certificates(),
+        "ocpp_frame" => texts(OCPP_FRAMES),
+        "data_transfer" => texts(DATA_TRANSFERS),
+        "binding_station" => texts(STATION),
+        "binding_csms" => texts(CSMS),
+        "binding_sequence" => sequences(),
+        _ => Vec::new(),
+    }
+}
+
+fn texts(all: &[&str]) -> Vec<(String, Vec<u8>)> {
+    all.iter()
+        .enumerate()
+        .map(|(n, text)| (format!("text-{n}"), text.as_bytes().to_vec()))
+        .collect()
+}
+
+fn sequences() -> Vec<(String, Vec<u8>)> {
+    let all: [&[u8]; 5] = [
+        &[0x15, 0, 0, 6, 0, 0, 0],
+        &[0xf5, 0, 0, 2, 0x0b, 3, 0x0b, 0, 6, 9, 0, 0, 8, 0, 0],
+        &[0x0d, 0x75, 14, 0, 0, 0, 0, 6, 0, 0, 0, 0],
+        &[
+            0x55, 0x65, 0x75, 0x85, 0x95, 0, 0, 0, 0, 7, 0x17, 0x27, 6, 0x3b, 0, 0, 0,
+        ],
+        &[0x25, 0, 12, 6, 10, 0x1b, 4, 4, 9, 0xff, 0x0f, 0],
+    ];
+    let named = |(n, bytes): (usize, &&[u8])| (format!("sequence-{n}"), bytes.to_vec());
+    all.iter().enumerate().map(named).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+/// Every fixture file with this extension.
+fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.expect("a directory entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                let name = path
+                    .file_name()
+                    .expect("a file name")
+                    .to_string_lossy()
+                    .into_owned();
+                found.push((name, fs::read(&path).expect("a readable fixture")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The certificates of the fixtures, DER.
+fn certificates() -> Vec<(String, Vec<u8>)> {
+    use x509_cert::Certificate;
+    use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
+    let read = |(name, bytes): (String, Vec<u8>)| {
+        let certificate = Certificate::from_pem(&bytes).or_else(|_| Certificate::from_der(&bytes));
+        let certificate = certificate.unwrap_or_else(|e| panic!("{name}: {e}"));
+        (name, certificate.to_der().expect("a certificate encodes"))
+    };
+    fixtures("crt").into_iter().map(read).collect()
+}
+
+const OCPP_FRAMES: &[&str] = &[
+    r#"[2,"1","Heartbeat",{}]"#,
+    r#"[2,"6ba7b810-9dad-11d1-80b4-00c04fd430c8","DataTransfer",{"vendorId":"v","messageId":"CmpSend","data":"{}"}]"#,
+    r#"[3,"1",{"currentTime":"2024-01-01T00:00:00Z"}]"#,
+    r#"[4,"1","NotImplemented","",{}]"#,
+    r#"[5,"1","FormatViolation","why",{"a":[1,2.50,null]}]"#,
+    r#"[6,"1","NotifyPeriodicEventStream",{"id":1}]"#,
+    r#" [ 2 , "a\u0062" , "B" , { "c" : "\ud83d\ude00" } ] "#,
+];
+
+const DATA_TRANSFERS: &[&str] = &[
+    r#"{"vendorId":"io.github.ocpp-cmp","messageId":"CmpSend","data":"{\"id\":\"AAAAAAAAAAAAAAAAAAAAAA\"}"}"#,
+    r#"{"vendorId":"v","data":{"len":5,"off":0,"data":"MAMCAQE="},"customData":{"vendorId":"x"}}"#,
+    r#"{"status":"Accepted","data":"{\"next\":3}"}"#,
+    r#"{"status":"Rejected","statusInfo":{"reasonCode":"NotEnabled","additionalInfo":"no"}}"#,
+    r#"{"status":"UnknownVendorId"}"#,
+];
+
+/// `WlpaWlpaWlpaWlpaWlpaWg` is the exchange that the target begins with.
+const STATION: &[&str] = &[
+    "r{\"next\":2500}\nr{\"wait\":1}\ntxx\nr{\"len\":5,\"off\":0,\"data\":\"MAMCAQE=\"}",
+    "m\np{\"v\":1,\"unit\":600,\"max\":65536,\"have\":[]}\np{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"off\":300}\n\
+     d{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"len\":5,\"off\":0,\"data\":\"MAMCAQE=\"}",
+    "N{\"ready\":\"WlpaWlpaWlpaWlpaWlpaWg\"}\nn{\"do\":\"update\",\"slot\":\"a\"}\nr{\"error\":{\"code\":\"gap\",\"retry\":0,\"next\":0}}",
+    "r{\"done\":true}\nd{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"error\":{\"code\":\"ra-timeout\",\"text\":\"none\"}}",
+    "c\nx\neNotImplemented\nr{\"error\":{\"code\":\"busy\",\"retry\":5}}",
+];
+
+const CSMS: &[&str] = &[
+    "h{\"v\":[1],\"unit\":4096,\"max\":65536,\"slots\":[{\"slot\":\"a\",\"state\":\"Active\",\"notAfter\":\"2030-01-01T00:00:00Z\"}]}",
+    "s{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"len\":5,\"off\":0,\"data\":\"MAMCAQE=\",\"route\":\"default\"}\naxx\n\
+     f{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"off\":0}\nF{\"ack\":[\"WlpaWlpaWlpaWlpaWlpaWg\"]}",
+    "s{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"len\":8,\"off\":0,\"data\":\"MAYC\"}\n\
+     s{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"len\":8,\"off\":3,\"data\":\"AQECAQE=\"}\nw\nb\ntxx\na\nr{}",
+    "p\nr{\"id\":\"WlpaWlpaWlpaWlpaWlpaWg\",\"len\":5,\"off\":0,\"data\":\"MAMCAQE=\",\"unit\":600}\naxxxx\nr{\"next\":100}\nr{\"done\":true}\nr{\"idle\":true}",
+];
