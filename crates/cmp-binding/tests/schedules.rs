@@ -202,7 +202,8 @@ impl World {
             self.csms = Csms::new(self.csms_config.clone(), Budget::default());
             self.csms = Csms::restore(self.csms_config.clone(), self.budget.clone(), self.now, records);
             self.reconnect();
-            return self.csms_stepped() && false;
+            self.csms_stepped();
+            return false;
         }
         assert!(self.csms.bytes() <= STATION_BYTES, "{} bytes", self.csms.bytes());
         assert!(self.csms.open() <= MOST_EXCHANGES);
@@ -334,7 +335,8 @@ impl World {
     }
 
     fn ra_answers(&mut self, which: usize, error: Option<RaError>) {
-        let id = if error == Some(RaError::Unreachable) {
+        // Both promise that nothing was written, so they are only told of what was not asked.
+        let id = if matches!(error, Some(RaError::Unreachable | RaError::Busy(_))) {
             (!self.forwards.is_empty()).then(|| self.forwards.remove(which % self.forwards.len()).0)
         } else {
             (!self.in_flight.is_empty()).then(|| self.in_flight.remove(which % self.in_flight.len()))

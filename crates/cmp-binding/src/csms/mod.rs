@@ -154,6 +154,32 @@ pub enum Action {
     },
 }
 
+/// Where an exchange stands on the CSMS side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Never seen, or forgotten.
+    Unknown,
+    /// The first `held` bytes of the request are here.
+    Receiving {
+        /// Bytes.
+        held: usize,
+    },
+    /// The whole request is here; no byte of it can have reached an RA.
+    Held,
+    /// A byte of the request may have reached an RA.
+    Asked,
+    /// The RA's answer waits for the station.
+    Answered {
+        /// Its bytes.
+        len: usize,
+    },
+    /// It is over without an answer, and the station is still to learn that.
+    Failed(ErrorCode),
+    /// Finished, and remembered as such.
+    Done,
+}
+
 /// What the CSMS side knows of one station: its exchanges, its connection, the calls to it.
 #[derive(Debug)]
 pub struct Csms {
@@ -314,6 +340,26 @@ impl Csms {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.exchanges.is_empty() && self.done.len() == 0
+    }
+
+    /// Where an exchange stands.
+    #[must_use]
+    pub fn progress(&self, id: ExchangeId) -> Progress {
+        if self.done.contains(id) {
+            return Progress::Done;
+        }
+        let Some(exchange) = self.exchange(id) else {
+            return Progress::Unknown;
+        };
+        match &exchange.state {
+            State::Receiving => Progress::Receiving {
+                held: exchange.request.held(),
+            },
+            State::Held | State::Delayed { .. } => Progress::Held,
+            State::Asked => Progress::Asked,
+            State::Answered(response) => Progress::Answered { len: response.len() },
+            State::Failed(code) => Progress::Failed(*code),
+        }
     }
 
     /// Bytes of CMP messages held for this station.

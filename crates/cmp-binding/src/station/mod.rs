@@ -199,6 +199,27 @@ pub enum Event {
     HelloFailed(TransferError),
 }
 
+/// Where an exchange stands on the station.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The CSMS side is known to hold the request up to here.
+    Sending {
+        /// Bytes.
+        next: usize,
+    },
+    /// The CSMS side holds the whole request; the first `held` bytes of the response are here.
+    Waiting {
+        /// Bytes.
+        held: usize,
+    },
+    /// The whole response is here and not acknowledged by the caller yet.
+    Answered {
+        /// Its bytes.
+        len: usize,
+    },
+}
+
 /// The station's end of the binding: all exchanges of one station.
 #[derive(Debug)]
 pub struct Station {
@@ -277,7 +298,10 @@ impl Station {
         if !is_one_sequence(&request) {
             return Err(SubmitError::NotOneSequence);
         }
-        self.check_room(id)?;
+        self.check_new(id)?;
+        if self.exchanges.len() >= self.config.exchanges {
+            return Err(SubmitError::TooManyExchanges);
+        }
         self.exchanges.push(Exchange::new(now, id, route, request));
         Ok(id)
     }
@@ -288,12 +312,13 @@ impl Station {
         self.exchange(id).map(Exchange::snapshot)
     }
 
-    /// Takes an exchange up again after a restart. Where it stands is asked of the CSMS.
+    /// Takes an exchange up again after a restart. Where it stands is asked of the CSMS. What is stored is taken even
+    /// above [`Config::exchanges`]: an end that was not seen before the restart may have made room for another.
     ///
     /// # Errors
-    /// [`SubmitError::TooManyExchanges`] or [`SubmitError::IdInUse`].
+    /// [`SubmitError::IdInUse`].
     pub fn restore(&mut self, now: Duration, snapshot: Snapshot) -> Result<(), SubmitError> {
-        self.check_room(snapshot.id)?;
+        self.check_new(snapshot.id)?;
         self.exchanges.push(Exchange::restored(now, snapshot));
         Ok(())
     }
@@ -399,6 +424,18 @@ impl Station {
         self.exchanges.iter().map(|exchange| exchange.id)
     }
 
+    /// Where an open exchange stands; `None` if there is none of this name.
+    #[must_use]
+    pub fn progress(&self, id: ExchangeId) -> Option<Progress> {
+        self.exchange(id).map(|exchange| match &exchange.phase {
+            Phase::Sending { next } => Progress::Sending { next: *next },
+            Phase::Waiting { .. } => Progress::Waiting {
+                held: exchange.response_held(),
+            },
+            Phase::Answered { len } => Progress::Answered { len: *len },
+        })
+    }
+
     fn may_call(&self) -> bool {
         self.connected && self.mode == Mode::Push && self.outstanding.is_none()
     }
@@ -408,14 +445,9 @@ impl Station {
         self.config.unit < DEFAULT_UNIT
     }
 
-    fn check_room(&self, id: ExchangeId) -> Result<(), SubmitError> {
-        if self.exchange(id).is_some() || self.finished.contains(&id) {
-            return Err(SubmitError::IdInUse);
-        }
-        if self.exchanges.len() >= self.config.exchanges {
-            return Err(SubmitError::TooManyExchanges);
-        }
-        Ok(())
+    fn check_new(&self, id: ExchangeId) -> Result<(), SubmitError> {
+        let known = self.exchange(id).is_some() || self.finished.contains(&id);
+        if known { Err(SubmitError::IdInUse) } else { Ok(()) }
     }
 
     fn exchange(&self, id: ExchangeId) -> Option<&Exchange> {
