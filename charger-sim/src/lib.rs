@@ -2,6 +2,7 @@
 //!
 //! - [`link`]: a station's OCPP connection, which drives one [`link::Carrier`] of CMP.
 //! - [`transcript`]: what the OCPP frames of a connection carry: exchanges, pieces, whole CMP messages, traffic.
+//! - [`tunnel`]: CMP over HTTP in, OCPP out.
 //! - [`decode`]: frames, CMP messages and certificates as text for a person.
 #![forbid(unsafe_code)]
 
@@ -9,5 +10,6 @@ pub mod decode;
 pub mod failure;
 pub mod link;
 pub mod transcript;
+pub mod tunnel;
 
 pub use failure::Failure;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use charger_sim::decode::{self, text::printable};
+use charger_sim::{Failure, tunnel};
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +22,8 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  carried out, and it did n
 
 #[derive(Subcommand)]
 enum Command {
+    /// Takes CMP over HTTP from any client and carries it through OCPP.
+    Tunnel(tunnel::Args),
     /// Prints OCPP frames, CMP messages or certificates as text.
     Decode(decode::Args),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     let done = match cli.command {
+        Command::Tunnel(args) => block_on(tunnel::run(&args)),
         Command::Decode(args) => decode::run(&args),
     };
     match done {
@@ -38,6 +42,14 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::operation)?
+        .block_on(command)
 }
 
 fn log_to_stderr(verbose: u8) {

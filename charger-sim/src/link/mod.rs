@@ -1,5 +1,6 @@
 //! A station's OCPP connection: boots, keeps alive, connects again, and carries CMP for one [`Carrier`].
 
+mod args;
 mod boot;
 mod carrier;
 mod session;
@@ -14,6 +15,7 @@ use ocpp_rpc::{Backoff, Frame, Version, data_transfer, frame};
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
+pub use args::LinkArgs;
 pub use boot::{BootStatus, Identification};
 pub use carrier::{Carrier, Step};
 use session::Session;
