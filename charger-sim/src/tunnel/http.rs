@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -102,6 +102,9 @@ async fn handle(State(face): State<Face>, request: Request) -> Response {
     let Ok(_room) = face.room.clone().try_acquire_owned() else {
         return refusal(&not_now());
     };
+    if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return refusal(&Refused::TooLarge);
+    }
     let body = match timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return refusal(&Refused::TooLarge),
