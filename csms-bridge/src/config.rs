@@ -33,6 +33,8 @@ pub struct Config {
     pub drain_s: u64,
     /// Connections at a time. Default 20,000.
     pub max_connections: usize,
+    /// Stations that are remembered at a time, connected or not. Default 100,000.
+    pub max_stations: usize,
     /// Bytes of CMP messages held for all stations. Default 256 MiB.
     pub max_bytes: usize,
     /// Bytes of an OCPP-J frame that are taken at most; beyond it the connection is closed with 1009. Default 1 MiB.
@@ -108,6 +110,7 @@ impl Default for Config {
             answer_budget_ms: 2_000,
             drain_s: 10,
             max_connections: 20_000,
+            max_stations: 100_000,
             max_bytes: 256 << 20,
             max_frame_bytes: 1 << 20,
             unit_bytes: 65_536,
@@ -258,6 +261,19 @@ impl Config {
             self.max_message_bytes as u64,
             1024..=(16 << 20),
             "1,024 to 16,777,216",
+        )?;
+        // Room for one exchange of the largest size, or no station could ever be served.
+        range(
+            "max_bytes",
+            self.max_bytes as u64,
+            2 * self.max_message_bytes as u64..=u64::MAX,
+            "at least twice max_message_bytes",
+        )?;
+        range(
+            "max_stations",
+            self.max_stations as u64,
+            self.max_connections as u64..=u64::MAX,
+            "at least max_connections",
         )
     }
 
@@ -288,6 +304,7 @@ impl Config {
             limits: csms::Limits {
                 exchanges: self.max_exchanges,
                 calls_per_minute: self.max_calls_per_minute,
+                bytes: csms::Limits::default().bytes.max(2 * self.max_message_bytes),
                 retention: Duration::from_secs(self.retention_h.saturating_mul(3600)),
                 ..csms::Limits::default()
             },
@@ -317,6 +334,14 @@ fn parse_url(url: &str) -> Result<Uri, &'static str> {
         .parse()
         .map_err(|_| "not a URL; it looks like http://ra.example:8080/pkix/")?;
     match uri.scheme_str() {
+        // It would be in every log line, and is not sent either.
+        Some("http")
+            if uri
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@')) =>
+        {
+            Err("a URL with a password is not taken")
+        }
         Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         Some("https") => Err("https is not supported yet; end TLS in front of the RA"),
         _ => Err("not an http:// URL; it looks like http://ra.example:8080/pkix/"),
@@ -371,6 +396,7 @@ mod tests {
             ("ftp://x/", "not an http://"),
             ("https://x/", "TLS"),
             ("http://", "not a URL"),
+            ("http://user:secret@x/", "password"),
         ] {
             config.add_route(&format!("default={url}")).unwrap();
             let error = config.check().unwrap_err().to_string();

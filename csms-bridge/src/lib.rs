@@ -25,6 +25,7 @@ pub use store::{MemoryStore, StationKey, Store};
 /// Serves stations on `listener` until `stop` turns true; then lets what is in flight end within the drain time.
 pub async fn serve(config: Config, listener: TcpListener, stop: watch::Receiver<bool>) {
     let config = Arc::new(config);
-    let relay = relay::Relay::new(Arc::clone(&config), Arc::new(MemoryStore::default()));
+    let store = Arc::new(MemoryStore::new(config.max_stations));
+    let relay = relay::Relay::new(Arc::clone(&config), store);
     standalone::serve(config, relay, listener, stop).await;
 }

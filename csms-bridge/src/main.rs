@@ -1,7 +1,7 @@
 //! `csms-bridge`: see `csms-bridge --help`.
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -108,7 +108,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    println!("listening on {}", listener.local_addr()?);
+    // Nobody has to read it: a closed standard output is no reason to end.
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "listening on {}", listener.local_addr()?).and_then(|()| stdout.flush());
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -13,9 +13,10 @@ use std::{
 
 use bytes::Bytes;
 use cmp_binding::csms::RaError;
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    Request, StatusCode, Uri,
+    Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST},
@@ -24,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tracing::{debug, warn};
 
-use crate::header::transaction_id;
+use crate::{StationKey, header::transaction_id};
 
 const PKIXCMP: &str = "application/pkixcmp";
 /// Idle connections kept for each URL.
@@ -56,17 +57,24 @@ struct Endpoint {
     idle: Mutex<VecDeque<(Instant, SendRequest<Full<Bytes>>)>>,
 }
 
-/// Which URL has which transaction.
+/// Which URL has which transaction. A transaction is one of its station: another cannot say where it goes.
 #[derive(Default)]
 struct Pins {
-    by_transaction: HashMap<Vec<u8>, usize>,
-    order: VecDeque<Vec<u8>>,
+    by_transaction: HashMap<Transaction, usize>,
+    order: VecDeque<Transaction>,
 }
+
+type Transaction = (StationKey, Vec<u8>);
 
 /// A connection that a request may be written to.
 pub(crate) struct Ready<'a> {
+    route: &'a Route,
     endpoint: &'a Endpoint,
+    number: usize,
+    transaction: Option<Transaction>,
     sender: SendRequest<Full<Bytes>>,
+    /// It carried a request before, so the RA may have closed it in the meantime.
+    kept: bool,
     limits: &'a Limits,
     _permit: tokio::sync::SemaphorePermit<'a>,
 }
@@ -93,12 +101,12 @@ impl Route {
     ///
     /// # Errors
     /// [`RaError::Unreachable`], or [`RaError::Busy`] where the route has no room.
-    pub(crate) async fn connect(&self, message: &[u8]) -> Result<Ready<'_>, RaError> {
+    pub(crate) async fn connect(&self, station: &StationKey, message: &[u8]) -> Result<Ready<'_>, RaError> {
         let permit = timeout(self.limits.connect_timeout, self.permits.acquire());
         let Ok(Ok(permit)) = permit.await else {
             return Err(RaError::Busy(Duration::from_secs(5)));
         };
-        let transaction = transaction_id(message);
+        let transaction = transaction_id(message).map(|id| (station.clone(), id));
         let pinned = transaction
             .as_ref()
             .and_then(|id| self.pins().by_transaction.get(id).copied());
@@ -107,13 +115,14 @@ impl Route {
                 continue;
             }
             match endpoint.connection(&self.limits).await {
-                Ok(sender) => {
-                    if let Some(id) = transaction {
-                        self.pins().pin(id, number);
-                    }
+                Ok((sender, kept)) => {
                     return Ok(Ready {
+                        route: self,
                         endpoint,
+                        number,
+                        transaction,
                         sender,
+                        kept,
                         limits: &self.limits,
                         _permit: permit,
                     });
@@ -130,7 +139,7 @@ impl Route {
 }
 
 impl Pins {
-    fn pin(&mut self, id: Vec<u8>, number: usize) {
+    fn pin(&mut self, id: Transaction, number: usize) {
         if self.by_transaction.insert(id.clone(), number).is_none() {
             self.order.push_back(id);
         }
@@ -153,7 +162,14 @@ impl Ready<'_> {
         let answer = answer.unwrap_or_else(|_| {
             warn!(ra = %self.endpoint, "no answer in time");
             Err(RaError::Timeout)
-        })?;
+        });
+        // What was not written is no reason to stay with a URL.
+        if answer != Err(RaError::Unreachable)
+            && let Some(id) = self.transaction.take()
+        {
+            self.route.pins().pin(id, self.number);
+        }
+        let answer = answer?;
         debug!(ra = %self.endpoint, bytes = answer.len(), ms = started.elapsed().as_millis(), "RA answered");
         self.endpoint.keep(self.sender);
         Ok(answer)
@@ -169,19 +185,7 @@ impl Ready<'_> {
             .header(CONTENT_LENGTH, message.len())
             .body(Full::new(Bytes::from(message)))
             .map_err(|_| RaError::Forbidden)?;
-        let response = match self.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(mut error) => {
-                // The connection gives a request back only if it has written nothing of it.
-                let unwritten = error.take_message().is_some();
-                warn!(ra = %self.endpoint, error = %error.error(), unwritten, "RA connection broke");
-                return Err(if unwritten {
-                    RaError::Unreachable
-                } else {
-                    RaError::Timeout
-                });
-            }
-        };
+        let response = self.send(request).await?;
         let status = response.status();
         let body = self.body(response.into_body()).await?;
         let carries = status.is_success() || status.is_client_error() || status.is_server_error();
@@ -190,6 +194,33 @@ impl Ready<'_> {
         }
         warn!(ra = %self.endpoint, %status, bytes = body.len(), "{}", explain(status));
         Err(RaError::BadResponse)
+    }
+
+    /// Writes the request. The connection gives it back only if it has written nothing of it; then, and only if the
+    /// connection was a kept one, it goes to a new connection.
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, RaError> {
+        loop {
+            let mut error = match self.sender.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let unwritten = error.take_message();
+            warn!(
+                ra = %self.endpoint,
+                error = %error.error(),
+                unwritten = unwritten.is_some(),
+                kept = self.kept,
+                "RA connection broke"
+            );
+            request = unwritten.ok_or(RaError::Timeout)?;
+            if !std::mem::take(&mut self.kept) {
+                return Err(RaError::Unreachable);
+            }
+            self.sender = self.endpoint.open(self.limits).await.map_err(|error| {
+                warn!(ra = %self.endpoint, %error, "RA cannot be reached");
+                RaError::Unreachable
+            })?;
+        }
     }
 
     async fn body(&self, body: Incoming) -> Result<Vec<u8>, RaError> {
@@ -219,15 +250,22 @@ fn explain(status: StatusCode) -> &'static str {
 }
 
 impl Endpoint {
-    async fn connection(&self, limits: &Limits) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
+    /// A connection, and whether it is one that was kept.
+    async fn connection(&self, limits: &Limits) -> Result<(SendRequest<Full<Bytes>>, bool), ConnectError> {
         loop {
             let Some((since, mut sender)) = self.idle().pop_back() else {
                 break;
             };
-            if since.elapsed() < IDLE_FOR && sender.ready().await.is_ok() {
-                return Ok(sender);
+            // One that is not ready at once is closed, or the RA has not read all of the last request.
+            let is_ready = matches!(sender.ready().now_or_never(), Some(Ok(())));
+            if since.elapsed() < IDLE_FOR && is_ready {
+                return Ok((sender, true));
             }
         }
+        self.open(limits).await.map(|sender| (sender, false))
+    }
+
+    async fn open(&self, limits: &Limits) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
         let host = self
             .uri
             .host()

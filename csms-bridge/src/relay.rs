@@ -2,14 +2,14 @@
 //! standing next to a CSMS ends in.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use cmp_binding::{
     Answer, Call, CallOutcome, CallToken, Data, ExchangeId, Route,
-    csms::{Action, Budget, Csms, RaError, Reply, ReplyToken, Write},
+    csms::{Action, Budget, Csms, RaError, Reply, ReplyToken, Stage, Write},
 };
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::{Instrument, error, info, info_span, warn};
@@ -26,14 +26,14 @@ pub(crate) struct Relay {
     store: Arc<dyn Store>,
     budget: Budget,
     stations: Mutex<HashMap<StationKey, Arc<Entry>>>,
+    /// Requests on their way to an RA.
+    in_flight: watch::Sender<usize>,
 }
 
 /// One station.
 struct Entry {
     key: StationKey,
     state: Mutex<State>,
-    /// Something may be to be sent to the station.
-    wake: Notify,
     /// Number of its newest connection; the older ones close.
     newest: watch::Sender<u64>,
 }
@@ -41,11 +41,18 @@ struct Entry {
 struct State {
     csms: Csms,
     waiting: HashMap<ReplyToken, oneshot::Sender<Answer>>,
-    /// Exchanges that came to their end.
+    /// Exchanges that an RA has answered and the station has not acknowledged.
+    answered: HashSet<ExchangeId>,
+    /// Exchanges that an RA has answered and the station has acknowledged.
     finished: u64,
     /// The pull has come to an end with nothing open.
     idle: bool,
-    connected: bool,
+    /// The last boot, on any connection, was answered Pending.
+    pending: bool,
+    /// Number of the connection that counts, if there is one.
+    connection: Option<u64>,
+    /// Something may be to be sent to the station on that connection.
+    wake: Arc<Notify>,
     /// The store failed: nothing is done any more until a restart.
     broken: bool,
 }
@@ -56,6 +63,7 @@ pub(crate) struct Session {
     relay: Arc<Relay>,
     entry: Arc<Entry>,
     number: u64,
+    wake: Arc<Notify>,
 }
 
 impl Relay {
@@ -71,6 +79,7 @@ impl Relay {
             budget: Budget::new(config.max_bytes),
             config,
             stations: Mutex::default(),
+            in_flight: watch::Sender::new(0),
         });
         tokio::spawn(sweep(Arc::downgrade(&relay)));
         relay
@@ -79,29 +88,53 @@ impl Relay {
     /// A new connection of the station; an older one is told to close.
     pub(crate) fn connect(self: &Arc<Self>, key: StationKey) -> Option<Session> {
         let entry = self.entry(key)?;
-        let mut number = 0;
-        entry.newest.send_modify(|newest| {
-            *newest += 1;
-            number = *newest;
+        let wake = Arc::new(Notify::new());
+        let number = self.with(&entry, |state, now| {
+            // Under the lock, so that the number and the state are of the same connection.
+            let mut number = 0;
+            entry.newest.send_modify(|newest| {
+                *newest += 1;
+                number = *newest;
+            });
+            state.csms.handle_connected();
+            state.waiting.clear();
+            state.connection = Some(number);
+            state.wake = Arc::clone(&wake);
+            if state.pending && !state.idle {
+                state.csms.start_pull(now);
+            }
+            number
         });
-        let session = Session {
+        Some(Session {
             relay: Arc::clone(self),
             entry,
             number,
-        };
-        session.with(|state, _| {
-            state.csms.handle_connected();
-            state.waiting.clear();
-            state.connected = true;
-            state.idle = false;
-        });
-        Some(session)
+            wake,
+        })
+    }
+
+    /// Waits until no request is on its way to an RA.
+    pub(crate) async fn drained(&self) {
+        // The sender lives here.
+        let _ = self
+            .in_flight
+            .subscribe()
+            .wait_for(|requests| *requests == 0)
+            .await;
     }
 
     fn entry(&self, key: StationKey) -> Option<Arc<Entry>> {
         let mut stations = lock(&self.stations);
         if let Some(entry) = stations.get(&key) {
             return Some(Arc::clone(entry));
+        }
+        if stations.len() >= self.config.max_stations {
+            let idle = stations.iter().find(|(_, entry)| entry.may_be_forgotten());
+            let Some(idle) = idle.map(|(key, _)| key.clone()) else {
+                warn!(max = self.config.max_stations, "too many stations");
+                return None;
+            };
+            stations.remove(&idle);
         }
         let records = match self.store.load(&key) {
             Ok(records) => records,
@@ -110,19 +143,27 @@ impl Relay {
                 return None;
             }
         };
+        let is_answered = |stage: &Stage| matches!(stage, Stage::Answered(_));
+        let answered = records
+            .exchanges
+            .iter()
+            .filter(|record| is_answered(&record.stage));
+        let answered = answered.map(|record| record.id).collect();
         let csms = Csms::restore(self.config.binding(), self.budget.clone(), clock::now(), records);
         let state = State {
             csms,
             waiting: HashMap::new(),
+            answered,
             finished: 0,
             idle: false,
-            connected: false,
+            pending: false,
+            connection: None,
+            wake: Arc::default(),
             broken: false,
         };
         let entry = Arc::new(Entry {
             key: key.clone(),
             state: Mutex::new(state),
-            wake: Notify::new(),
             newest: watch::Sender::new(0),
         });
         stations.insert(key, Arc::clone(&entry));
@@ -134,15 +175,13 @@ impl Relay {
         let mut state = lock(&entry.state);
         let result = act(&mut state, clock::now());
         self.settle(entry, &mut state);
-        drop(state);
-        entry.wake.notify_one();
+        state.wake.notify_one();
         result
     }
 
     fn settle(self: &Arc<Self>, entry: &Arc<Entry>, state: &mut State) {
         let writes = state.csms.take_writes();
-        let done = |write: &&Write| matches!(write, Write::Done { .. });
-        state.finished += writes.iter().filter(done).count() as u64;
+        writes.iter().for_each(|write| state.note(write));
         if !writes.is_empty()
             && let Err(error) = self.store.apply(&entry.key, writes)
         {
@@ -158,7 +197,13 @@ impl Relay {
                     let span =
                         info_span!("forward", station = %entry.key, exchange = %id, route = route.as_str());
                     let forward = Arc::clone(self).forward(Arc::clone(entry), id, route, request);
-                    tokio::spawn(forward.instrument(span));
+                    let relay = Arc::clone(self);
+                    relay.in_flight.send_modify(|requests| *requests += 1);
+                    let task = async move {
+                        forward.await;
+                        relay.in_flight.send_modify(|requests| *requests -= 1);
+                    };
+                    tokio::spawn(task.instrument(span));
                 }
                 Action::Reply { token, answer } => {
                     if let Some(waiting) = state.waiting.remove(&token) {
@@ -183,7 +228,7 @@ impl Relay {
             return self.answered(&entry, id, Err(RaError::Forbidden));
         };
         let bytes = request.len();
-        let result = match ra.connect(&request).await {
+        let result = match ra.connect(&entry.key, &request).await {
             Ok(ready) => {
                 let may = self.with(&entry, |state, now| {
                     state.csms.handle_asked(now, id) && !state.broken
@@ -221,8 +266,31 @@ impl Relay {
         lock(&self.stations).retain(|_, entry| {
             let state = lock(&entry.state);
             // Somebody who holds the entry may be about to use it.
-            state.connected || !state.csms.is_empty() || Arc::strong_count(entry) > 1
+            state.connection.is_some() || !state.csms.is_empty() || Arc::strong_count(entry) > 1
         });
+    }
+}
+
+impl Entry {
+    /// Nothing is under way; what the store has of it is enough.
+    fn may_be_forgotten(self: &Arc<Self>) -> bool {
+        let state = lock(&self.state);
+        state.connection.is_none() && state.csms.open() == 0 && Arc::strong_count(self) == 1
+    }
+}
+
+impl State {
+    /// Counts the exchanges that are really finished: an acknowledgement of what no RA has answered is none.
+    fn note(&mut self, write: &Write) {
+        match write {
+            Write::Stage {
+                id,
+                stage: Stage::Answered(_),
+                ..
+            } => drop(self.answered.insert(*id)),
+            Write::Done { id, .. } => self.finished += u64::from(self.answered.remove(id)),
+            _ => {}
+        }
     }
 }
 
@@ -238,14 +306,14 @@ async fn sweep(relay: Weak<Relay>) {
 impl Session {
     /// Answers a DataTransfer of our vendorId, at the latest when the answer budget is over.
     pub(crate) async fn data_transfer(&self, message_id: String, data: Option<Data>) -> Option<Answer> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         let reply = self.with(|state, now| {
             let reply = state.csms.handle_call(now, &message_id, data.as_ref());
             if let Reply::Pending(token) = reply {
                 state.waiting.insert(token, sender);
             }
             reply
-        });
+        })?;
         if lock(&self.entry.state).broken {
             return None;
         }
@@ -253,19 +321,23 @@ impl Session {
             Reply::Now(answer) => return Some(answer),
             Reply::Pending(token) => token,
         };
-        match tokio::time::timeout(self.relay.config.answer_budget(), receiver).await {
+        match tokio::time::timeout(self.relay.config.answer_budget(), &mut receiver).await {
             Ok(answer) => answer.ok(),
-            Err(_) => self.with(|state, now| {
-                state.waiting.remove(&token);
-                state.csms.expire(now, token)
-            }),
+            Err(_) => {
+                let late = self.with(|state, now| {
+                    state.waiting.remove(&token);
+                    state.csms.expire(now, token)
+                });
+                // The RA's answer may have come in this very moment.
+                late.flatten().or_else(|| receiver.try_recv().ok())
+            }
         }
     }
 
     /// The next DataTransfer to send to the station.
     pub(crate) fn poll_call(&self) -> Option<Call> {
         let mut state = lock(&self.entry.state);
-        if !self.is_newest() || state.broken {
+        if state.connection != Some(self.number) || state.broken {
             return None;
         }
         let call = state.csms.poll_call(clock::now());
@@ -286,6 +358,16 @@ impl Session {
         });
     }
 
+    /// Whether the last boot, on any connection of the station, was answered Pending.
+    pub(crate) fn is_pending(&self) -> bool {
+        lock(&self.entry.state).pending
+    }
+
+    /// Says how the boot is answered.
+    pub(crate) fn set_pending(&self, pending: bool) {
+        self.with(|state, _| state.pending = pending);
+    }
+
     /// Whether the station has been served in pull mode: an exchange came to its end, and nothing is open.
     pub(crate) fn is_served(&self) -> bool {
         let state = lock(&self.entry.state);
@@ -299,7 +381,7 @@ impl Session {
 
     /// Returns when [`Session::poll_call`] may have something.
     pub(crate) async fn woken(&self) {
-        self.entry.wake.notified().await;
+        self.wake.notified().await;
     }
 
     /// Returns when a newer connection of the station has taken over.
@@ -311,21 +393,18 @@ impl Session {
 
     /// The connection is gone.
     pub(crate) fn disconnect(&self) {
-        if self.is_newest() {
-            self.with(|state, _| {
-                state.csms.handle_disconnected();
-                state.waiting.clear();
-                state.connected = false;
-            });
-        }
+        self.with(|state, _| {
+            state.csms.handle_disconnected();
+            state.waiting.clear();
+            state.connection = None;
+        });
     }
 
-    fn is_newest(&self) -> bool {
-        *self.entry.newest.borrow() == self.number
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
-        self.relay.with(&self.entry, act)
+    /// As [`Relay::with`], if this connection still counts.
+    fn with<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> Option<T> {
+        self.relay.with(&self.entry, |state, now| {
+            (state.connection == Some(self.number)).then(|| act(state, now))
+        })
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn serve(
     let shared = Arc::new(Shared {
         options: config.server_options(),
         room: Arc::new(Semaphore::new(config.max_connections)),
+        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         accepted: Mutex::default(),
         config,
         relay,
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let span = info_span!("connection", %peer, station = tracing::field::Empty);
@@ -58,7 +59,10 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
-    let drain = async { while connections.join_next().await.is_some() {} };
+    let drain = async {
+        while connections.join_next().await.is_some() {}
+        shared.relay.drained().await;
+    };
     if tokio::time::timeout(shared.config.drain(), drain).await.is_err() {
         warn!(
             connections = connections.len(),
@@ -72,25 +76,41 @@ struct Shared {
     relay: Arc<Relay>,
     options: ServerOptions,
     room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     /// Stations that were held in Pending and have been let in; over reconnects.
     accepted: Mutex<HashSet<StationKey>>,
     stop: watch::Receiver<bool>,
 }
 
+/// Connections above the limit that are read and answered at a time.
+const MAX_REFUSALS: usize = 32;
+
 /// Held stations that are remembered as let in at most; beyond it one more is served once more before it is let in.
 const MAX_ACCEPTED: usize = 100_000;
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
+    let mut stop = shared.stop.clone();
     let Ok(_room) = Arc::clone(&shared.room).try_acquire_owned() else {
-        return warn!(
+        warn!(
             max = shared.config.max_connections,
             "too many connections: this one is refused"
         );
+        // So many are told so at a time; what comes on top of them is closed unread.
+        if let Ok(_room) = Arc::clone(&shared.refusals).try_acquire_owned()
+            && let Ok(handshake) = Handshake::read(stream, &shared.options).await
+        {
+            handshake.refuse(Refusal::Unavailable).await;
+        }
+        return;
     };
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY");
     }
-    let handshake = match Handshake::read(stream, &shared.options).await {
+    let handshake = tokio::select! {
+        handshake = Handshake::read(stream, &shared.options) => handshake,
+        () = stopped(&mut stop) => return,
+    };
+    let handshake = match handshake {
         Ok(handshake) => handshake,
         Err(error) => return warn!(%error, "no OCPP handshake"),
     };
@@ -122,7 +142,6 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let config = endpoint::Config::new(connection.version());
     let mut link = Link {
         endpoint: Endpoint::new(config, u64::from_ne_bytes(seed)),
-        pending: false,
         calls: HashMap::new(),
         key,
         session,
@@ -132,14 +151,18 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     link.session.disconnect();
 }
 
+/// Returns when the bridge is to end. What the channel lends stays in here: a future that holds it cannot be spawned.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone can stop nothing any more, and nobody is left who wants the bridge.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// One station's connection.
 struct Link {
     shared: Arc<Shared>,
     key: StationKey,
     session: Session,
     endpoint: Endpoint,
-    /// The last BootNotification was answered Pending.
-    pending: bool,
     /// Our DataTransfers, by the call that carries them.
     calls: HashMap<CallId, CallToken>,
 }
@@ -148,9 +171,14 @@ impl Link {
     async fn run(&mut self, mut connection: Connection<TcpStream>) {
         let mut answers = FuturesUnordered::new();
         let mut stop = self.shared.stop.clone();
+        let mut stopping = false;
         let (close, reason) = loop {
             if let Err(error) = self.transmit(&mut connection).await {
                 return info!(%error, "station disconnected");
+            }
+            // What the station was asked can be asked again; what it asks for is answered first.
+            if stopping && answers.is_empty() {
+                break (CloseCode::AWAY, "the server ends");
             }
             let due = self
                 .endpoint
@@ -172,7 +200,7 @@ impl Link {
                     self.endpoint.handle_timeout(clock::now());
                 }
                 () = self.session.replaced() => break (CloseCode::POLICY, "a newer connection took over"),
-                _ = stop.wait_for(|stop| *stop) => break (CloseCode::AWAY, "the server ends"),
+                () = stopped(&mut stop), if !stopping => stopping = true,
             }
             while let Some(event) = self.endpoint.poll_event() {
                 if let Some((call, message_id, data)) = self.event(event) {
@@ -187,7 +215,9 @@ impl Link {
 
     /// Sends all that may go out now.
     async fn transmit(&mut self, connection: &mut Connection<TcpStream>) -> Result<(), ocpp_rpc::ws::Error> {
-        while self.calls.is_empty()
+        let stopping = *self.shared.stop.borrow();
+        while !stopping
+            && self.calls.is_empty()
             && let Some(call) = self.session.poll_call()
         {
             let request = Request {
@@ -291,20 +321,21 @@ impl Link {
             .accepted
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self.pending && self.session.is_served() && accepted.len() < MAX_ACCEPTED {
+        let was_pending = self.session.is_pending();
+        if was_pending && self.session.is_served() && accepted.len() < MAX_ACCEPTED {
             accepted.insert(self.key.clone());
         }
-        let was_pending = self.pending;
-        self.pending = config.hold_pending && !accepted.contains(&self.key);
+        let pending = config.hold_pending && !accepted.contains(&self.key);
         drop(accepted);
-        let (status, interval) = match self.pending {
+        self.session.set_pending(pending);
+        let (status, interval) = match pending {
             true => ("Pending", config.pending_interval_s),
             false => ("Accepted", config.heartbeat_interval_s),
         };
-        if self.pending {
+        if pending {
             self.session.start_pull();
         }
-        info!(status, released = was_pending && !self.pending, "station booted");
+        info!(status, released = was_pending && !pending, "station booted");
         json!({ "status": status, "currentTime": clock::rfc3339(clock::now()), "interval": interval })
     }
 

@@ -44,22 +44,43 @@ pub trait Store: Send + Sync {
 pub struct StoreError(pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Keeps everything in memory: a restart forgets it.
-#[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<HashMap<StationKey, StationRecords>>);
+#[derive(Debug)]
+pub struct MemoryStore {
+    stations: Mutex<HashMap<StationKey, StationRecords>>,
+    max_stations: usize,
+}
+
+impl MemoryStore {
+    /// Remembers at most about `max_stations` stations of which nothing is open; what is open is always kept.
+    #[must_use]
+    pub fn new(max_stations: usize) -> Self {
+        Self {
+            stations: Mutex::default(),
+            max_stations,
+        }
+    }
+}
 
 impl Store for MemoryStore {
     fn apply(&self, station: &StationKey, writes: Vec<Write>) -> Result<(), StoreError> {
-        let mut stations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stations = self.stations.lock().unwrap_or_else(PoisonError::into_inner);
         let records = stations.entry(station.clone()).or_default();
         writes.into_iter().for_each(|write| records.apply(write));
         if records.is_empty() {
             stations.remove(station);
+        } else if stations.len() > self.max_stations {
+            let idle = stations
+                .iter()
+                .find(|(key, records)| *key != station && records.exchanges.is_empty());
+            if let Some(idle) = idle.map(|(key, _)| key.clone()) {
+                stations.remove(&idle);
+            }
         }
         Ok(())
     }
 
     fn load(&self, station: &StationKey) -> Result<StationRecords, StoreError> {
-        let stations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stations = self.stations.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(stations.get(station).cloned().unwrap_or_default())
     }
 }
