@@ -470,3 +470,64 @@ fn what_cannot_be_carried_is_not_submitted() {
     assert_eq!(submit(4, message(20, 4)), Err(SubmitError::IdInUse));
     assert_eq!(submit(5, message(20, 5)), Err(SubmitError::TooManyExchanges));
 }
+
+#[test]
+fn the_first_byte_of_a_request_is_written_only_once() {
+    let mut csms = csms_with(Limits::default());
+    assert_eq!(send_whole(&mut csms, 0, 1), "pending");
+    assert!(csms.handle_asked(s(0), id(1)));
+    assert!(!csms.handle_asked(s(0), id(1)));
+    csms.handle_ra_response(s(1), id(1), Ok(message(20, 1)));
+    assert!(!csms.handle_asked(s(1), id(1)));
+}
+
+#[test]
+fn answers_that_bring_nothing_forward_delay_the_next_call_each_time_twice_as_long() {
+    let mut station = Station::new(station::Config::default());
+    station.handle_connected(s(0));
+    station
+        .submit(s(0), [1; 16], Route::default(), message(20, 1))
+        .unwrap();
+    let mut now = s(0);
+    let mut delays = vec![];
+    for _ in 0..12 {
+        let call = station.poll_call(now).expect("due");
+        let data = Some(Data::text(r#"{"error":{"code":"gap","retry":0,"next":0}}"#));
+        station.handle_result(
+            now,
+            call.token,
+            &CallOutcome::Response {
+                status: Status::Accepted,
+                data,
+            },
+        );
+        let due = station.poll_timeout().unwrap();
+        delays.push((due - now).as_secs());
+        now = due;
+    }
+    assert_eq!(delays, [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+}
+
+#[test]
+fn a_limit_on_calls_a_minute_has_its_own_answer() {
+    let mut csms = csms_with(Limits {
+        calls_per_minute: 3,
+        ..Limits::default()
+    });
+    let mut fetch = |at| {
+        ask(
+            &mut csms,
+            at,
+            "CmpFetch",
+            json!({"id": id(1).to_string(), "off": 0}),
+        )
+    };
+    for _ in 0..3 {
+        assert_eq!(code(&fetch(0)), "unknown-exchange");
+    }
+    assert_eq!(
+        fetch(0)["error"],
+        json!({"code": "busy", "text": "too much at once", "retry": 20})
+    );
+    assert_eq!(code(&fetch(20)), "unknown-exchange");
+}
