@@ -531,3 +531,57 @@ fn a_limit_on_calls_a_minute_has_its_own_answer() {
     );
     assert_eq!(code(&fetch(20)), "unknown-exchange");
 }
+
+#[test]
+fn a_request_that_was_said_to_be_held_in_whole_is_never_sent_again() {
+    let mut station = waiting_station(1);
+    let mut now = s(1);
+    for _ in 0..4 {
+        let call = station.poll_call(now).expect("due");
+        assert_eq!(call.message_id, "CmpFetch");
+        let data = Some(Data::text(r#"{"next":0}"#));
+        station.handle_result(
+            now,
+            call.token,
+            &CallOutcome::Response {
+                status: Status::Accepted,
+                data,
+            },
+        );
+        now = station.poll_timeout().unwrap_or(now);
+    }
+    let Some(Event::Failed { error, .. }) = station.poll_event() else {
+        panic!()
+    };
+    assert!(error.outcome_unknown(), "{error}");
+}
+
+#[test]
+fn a_delivery_goes_on_where_a_gap_says_that_the_station_stands() {
+    let mut csms = csms_with(Limits::default());
+    answered(&mut csms, 0, 1, message(9_000, 1));
+    csms.start_pull(s(0));
+    let mut deliver = |at, answer: &str| {
+        let call = std::iter::from_fn(|| csms.poll_call(s(at))).find(|call| call.message_id == "CmpDeliver");
+        let call = call.expect("a delivery is due");
+        let data = Some(Data::text(answer));
+        csms.handle_result(
+            s(at),
+            call.token,
+            &CallOutcome::Response {
+                status: Status::Accepted,
+                data,
+            },
+        );
+        serde_json::from_str::<Value>(&call.data.json).unwrap()["off"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(deliver(0, r#"{"next":2400}"#), 0);
+    assert_eq!(
+        deliver(0, r#"{"error":{"code":"gap","retry":0,"next":1000}}"#),
+        2_400
+    );
+    assert_eq!(deliver(1, r#"{"done":true}"#), 1_000);
+    assert_eq!(csms.progress(id(1)), Progress::Done);
+}

@@ -622,16 +622,11 @@ fn hostile_call() -> impl Strategy<Value = (&'static str, String, u16)> {
     ];
     let piece = prop_oneof![3 => Just("MAMBAgM="), 1 => Just("MAM="), 1 => Just("AQID"), 1 => Just("%%"), 1 => Just("")];
     let number = prop_oneof![0_u64..8, 2_990_u64..3_010, Just(u64::MAX)];
-    (
-        message_id,
-        0_u8..8,
-        number.clone(),
-        number,
-        piece,
-        any::<bool>(),
-        0_u16..2_000,
-    )
-        .prop_map(|(message_id, id, len, off, data, ack, pass)| {
+    let len = prop_oneof![2 => Just(5_u64), 1 => number.clone()];
+    let off = prop_oneof![2 => Just(0_u64), 1 => number];
+    let ack = prop::bool::weighted(0.1);
+    (message_id, 0_u8..8, len, off, piece, ack, 0_u16..2_000).prop_map(
+        |(message_id, id, len, off, data, ack, pass)| {
             let id = harness::id(id);
             let ack = if ack {
                 format!(r#","ack":["{id}"]"#)
@@ -640,7 +635,8 @@ fn hostile_call() -> impl Strategy<Value = (&'static str, String, u16)> {
             };
             let json = format!(r#"{{"id":"{id}","len":{len},"off":{off},"data":"{data}"{ack}}}"#);
             (message_id, json, pass)
-        })
+        },
+    )
 }
 
 #[test]
