@@ -266,7 +266,10 @@ impl Relay {
         lock(&self.stations).retain(|_, entry| {
             let state = lock(&entry.state);
             // Somebody who holds the entry may be about to use it.
-            state.connection.is_some() || !state.csms.is_empty() || Arc::strong_count(entry) > 1
+            state.connection.is_some()
+                || state.pending
+                || !state.csms.is_empty()
+                || Arc::strong_count(entry) > 1
         });
     }
 }

@@ -33,7 +33,6 @@ async fn request_and_response_pass_byte_for_byte_over_one_kept_connection() {
         assert_eq!(ra.requests()[usize::from(number)], request);
     }
     assert_eq!(ra.connections(), 1);
-    bridge.stopped().await;
 }
 
 /// Sends one request and returns the code of the error it ends in, and whether it may be tried again.
@@ -45,7 +44,6 @@ async fn failing(ra: &FakeRa, route_settings: &str) -> (String, bool) {
         .error("CmpSend", harness::chunk(&exchange_id(1), &request, 0, 200))
         .await;
     assert_eq!(ra.requests(), [request], "asked once");
-    bridge.stopped().await;
     error
 }
 
@@ -147,7 +145,6 @@ async fn a_cmp_message_in_an_error_status_or_under_another_media_type_reaches_th
             station.submit(&exchange_id(1), &sequence(9, 1)).await,
             whole(None, &answer)
         );
-        bridge.stopped().await;
     }
 }
 
@@ -171,7 +168,6 @@ async fn an_ra_that_cannot_be_reached_leaves_the_request_held() {
         station.error("CmpFetch", fetch).await,
         ("ra-unreachable".into(), true)
     );
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -198,7 +194,6 @@ async fn the_bridge_itself_asks_again_an_ra_that_was_away() {
         .await;
     assert_eq!(outcome, whole(None, &sequence(50, 2)));
     assert_eq!(ra.requests(), [request]);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -221,7 +216,6 @@ async fn a_kept_connection_that_the_ra_has_closed_costs_nothing_and_repeats_noth
     let reached = requests.len();
     requests.dedup();
     assert_eq!(requests.len(), reached, "no request came twice");
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -239,7 +233,6 @@ async fn a_kept_connection_that_takes_a_request_and_closes_is_ra_timeout() {
         .await;
     assert_eq!(error, ("ra-timeout".into(), false));
     assert_eq!((ra.requests().len(), ra.connections()), (2, 1));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -261,7 +254,6 @@ async fn a_first_message_that_was_not_written_goes_to_the_next_url_and_its_trans
     let mut other = Station::connect(&bridge, "CS2").await;
     other.submit(&exchange_id(4), &message("a", 4)).await;
     assert_eq!(first.requests().last(), Some(&message("a", 4)));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -288,7 +280,6 @@ async fn a_pinned_transaction_does_not_fail_over() {
     assert_eq!(second.connections(), 0);
     station.submit(&exchange_id(3), &message("b", 3)).await;
     assert_eq!(second.requests(), [message("b", 3)]);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -305,7 +296,6 @@ async fn a_message_that_may_have_been_written_does_not_fail_over() {
         .await;
     assert_eq!(error, ("ra-timeout".into(), false));
     assert_eq!((first.requests().len(), second.connections()), (1, 0));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -331,5 +321,4 @@ async fn requests_above_max_concurrent_wait_and_then_come_back_as_busy() {
     answer_now.send_replace(true);
     assert_eq!(first.cmp_answer(&waiting).await, whole(None, &sequence(9, 1)));
     assert_eq!(ra.requests().len(), 1);
-    bridge.stopped().await;
 }

@@ -65,7 +65,6 @@ async fn every_version_gets_what_a_station_needs_to_stay() {
         let broken = station.call("DataTransfer", json!({"data": 1})).await;
         assert_eq!(broken[0], 4);
     }
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -80,7 +79,6 @@ async fn data_that_came_as_an_object_is_answered_as_an_object() {
         answer[2]["data"],
         json!({"v": 1, "unit": 65536, "max": 65536, "routes": ["default"]})
     );
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -129,7 +127,6 @@ async fn a_response_that_takes_longer_than_the_budget_is_announced_and_fetched()
         json!({"done": true})
     );
     assert_eq!(ra.requests().len(), 1);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -188,7 +185,6 @@ async fn each_error_of_the_station_has_its_code() {
         .error("CmpSend", chunk(&exchange_id(3), &sequence(9, 1), 0, 9))
         .await;
     assert_eq!(error, ("ra-bad-response".into(), false));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -201,7 +197,6 @@ async fn a_response_above_the_max_of_the_station_is_response_too_large() {
         .error("CmpSend", chunk(&exchange_id(1), &sequence(9, 1), 0, 9))
         .await;
     assert_eq!(error, ("response-too-large".into(), false));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -234,7 +229,6 @@ async fn a_station_that_calls_too_often_or_for_too_much_is_told_busy() {
     // Another station is not concerned.
     let mut other = Station::connect(&bridge, "CS2").await;
     assert!(other.cmp("CmpSend", second).await.get("wait").is_some());
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -256,7 +250,6 @@ async fn memory_for_all_stations_has_an_end() {
         .error("CmpSend", chunk(&exchange_id(1), &sequence(2000, 1), 0, 2000))
         .await;
     assert_eq!(error, ("busy".into(), true));
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -273,7 +266,6 @@ async fn a_station_sees_only_its_own_exchanges() {
     );
     other.cmp("CmpFetch", json!({"ack": [exchange_id(1)]})).await;
     assert_eq!(station.cmp("CmpFetch", fetch).await["len"], 5000);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -311,7 +303,6 @@ async fn an_exchange_goes_on_over_reconnects_at_every_point() {
     station.cmp("CmpFetch", json!({"ack": [id]})).await;
     assert_eq!(station.cmp("CmpFetch", fetch).await, json!({"done": true}));
     assert_eq!(ra.requests(), [request]);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -332,7 +323,6 @@ async fn the_newest_connection_of_a_station_wins() {
         (operation.as_str(), data),
         ("CmpNotify", json!({"ready": exchange_id(1)}))
     );
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -351,7 +341,6 @@ async fn a_frame_above_the_hard_cap_closes_with_1009() {
         ))
         .await;
     assert_eq!(station.closed().await, CloseCode::TOO_LARGE);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -362,7 +351,6 @@ async fn a_connection_above_the_limit_is_refused_with_503() {
     let refused = Station::connect_as(&bridge, "CS2", Version::V1_6).await;
     assert!(matches!(refused, Err(Error::Refused(503))));
     drop(station);
-    bridge.stopped().await;
 }
 
 #[tokio::test]
@@ -380,7 +368,6 @@ async fn stations_above_the_limit_take_the_place_of_those_that_are_away() {
         station.submit(&exchange_id(1), &sequence(9, 1)).await;
         station.cmp("CmpFetch", json!({"ack": [exchange_id(1)]})).await;
     }
-    bridge.stopped().await;
 }
 
 #[tokio::test]

@@ -46,9 +46,15 @@ impl Bridge {
         self.stop.send_replace(true);
     }
 
-    pub async fn stopped(self) {
+    pub async fn stopped(mut self) {
         self.begin_to_stop();
-        soon(self.served).await.unwrap();
+        soon(&mut self.served).await.unwrap();
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.served.abort();
     }
 }
 
