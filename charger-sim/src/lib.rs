@@ -9,6 +9,9 @@
 pub mod decode;
 pub mod failure;
 pub mod link;
+pub mod report;
+pub mod signals;
+pub mod station;
 pub mod transcript;
 pub mod tunnel;
 

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use charger_sim::decode::{self, text::printable};
-use charger_sim::{Failure, tunnel};
+use charger_sim::{
+    Failure,
+    decode::{self, text::printable},
+    station, tunnel,
+};
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +29,8 @@ enum Command {
     Tunnel(tunnel::Args),
     /// Prints OCPP frames, CMP messages or certificates as text.
     Decode(decode::Args),
+    /// Is a station that enrols and updates, and keeps what it got.
+    Station(station::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Tunnel(args) => block_on(tunnel::run(&args)),
         Command::Decode(args) => decode::run(&args),
+        Command::Station(args) => station::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! What a run came to, for scripts: `{"ok":bool,"steps":[{"name","ok","ms","detail"}]}`.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -28,14 +28,20 @@ pub struct Step {
 }
 
 impl Report {
-    /// Adds a step that began at `since`.
-    pub fn push(&mut self, name: impl Into<String>, ok: bool, since: Instant, detail: Map<String, Value>) {
-        let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.steps.push(Step { name: name.into(), ok, ms, detail });
+    /// Adds a step.
+    pub fn push(&mut self, name: impl Into<String>, ok: bool, took: Duration, detail: Map<String, Value>) {
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.steps.push(Step {
+            name: name.into(),
+            ok,
+            ms,
+            detail,
+        });
         self.ok = self.steps.iter().all(|step| step.ok);
     }
 
     /// One JSON object.
+    #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -1,0 +1,238 @@
+//! `charger-sim station`: a station that enrols and updates over OCPP, and keeps what it got.
+
+mod credentials;
+mod task;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context;
+use charger_agent::shell::write_atomically;
+use cmp_binding::station;
+use cmp_message::PkiMessage;
+use ocpp_rpc::Version;
+use serde_json::json;
+
+use crate::{
+    Failure,
+    link::{self, Clock, Event, Link},
+    report::Report,
+    transcript::ExchangeTraffic,
+};
+pub use credentials::Secret;
+use task::Task;
+
+/// What the station is given.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where the CSMS is, without the identity: ws://HOST:PORT/PATH.
+    #[arg(long, value_name = "URL")]
+    pub csms: String,
+    /// The station's OCPP identity.
+    #[arg(long)]
+    pub id: String,
+    /// The OCPP version to speak. Default: all are offered, the newest first.
+    #[arg(long, value_name = "1.6|2.0.1|2.1", value_parser = parse_version)]
+    pub ocpp: Option<Version>,
+    /// Directory for credentials and unfinished work; files have mode 0600. A station started again goes on there.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Manufacturer certificate (PEM) that protects the first enrolment.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "secret")]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM, PKCS #8 or SEC 1, not encrypted).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Certificates between it and its root (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub chain: Option<PathBuf>,
+    /// Shared secret that protects the first enrolment instead: its reference, a colon, the secret.
+    #[arg(long, value_name = "REF:VALUE")]
+    pub secret: Option<Secret>,
+    /// Trust anchors for the RA and for issued certificates (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub trust: PathBuf,
+    /// Name of the RA or CA, as in `CN=My RA,O=Operator`. Default: empty.
+    #[arg(long, value_name = "DN")]
+    pub recipient: Option<String>,
+    /// Subject of the certificate. Default: `CN=` and the identity; in an update the one of the old certificate.
+    #[arg(long, value_name = "DN")]
+    pub subject: Option<String>,
+    /// Largest OCPP-J frame, in bytes, that this station takes and sends; at least 512.
+    #[arg(long, value_name = "BYTES", default_value_t = 3_500, value_parser = clap::value_parser!(u32).range(512..))]
+    pub unit: u32,
+    /// The RA to ask for at the CSMS.
+    #[arg(long, default_value_t)]
+    pub route: RouteName,
+    /// Ask the RA to do without a certConf.
+    #[arg(long)]
+    pub implicit_confirm: bool,
+    /// Give an operation up after this many seconds, waiting for the RA included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+    /// Write what came out as JSON to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// What to do: enroll, update, or both separated by a comma.
+    #[arg(value_delimiter = ',', required = true)]
+    pub operations: Vec<Operation>,
+}
+
+/// A route's name.
+#[derive(Clone, Debug, Default)]
+pub struct RouteName(pub cmp_binding::Route);
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl FromStr for RouteName {
+    type Err = cmp_binding::InvalidRoute;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        name.parse().map(Self)
+    }
+}
+
+/// Something that a station can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Operation {
+    /// A first certificate (`ir`), proven by manufacturer certificate or shared secret.
+    Enroll,
+    /// A new key and certificate (`kur`) in place of the one in the state directory.
+    Update,
+}
+
+impl Operation {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enroll => "enroll",
+            Self::Update => "update",
+        }
+    }
+}
+
+/// What was seen on the wire since it was last taken.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    messages: Vec<serde_json::Value>,
+    traffic: ExchangeTraffic,
+    trouble: Option<String>,
+}
+
+/// Lines for a person.
+pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The subcommand.
+///
+/// # Errors
+/// [`Failure::Input`] for arguments and files, [`Failure::Operation`] where an operation failed.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let to_stdout = args.report.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let print: Print = if to_stdout {
+        Arc::new(|_| ())
+    } else {
+        Arc::new(|line| println!("{line}"))
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::operation)?;
+    let report = runtime.block_on(run_until(args, print, crate::signals::stopped()))?;
+    if to_stdout {
+        println!("{}", report.to_json());
+    } else if let Some(path) = &args.report {
+        write_atomically(path, report.to_json().as_bytes())
+            .context("--report")
+            .map_err(Failure::input)?;
+    }
+    let failed = report.steps.iter().find(|step| !step.ok);
+    match failed {
+        _ if report.ok => Ok(()),
+        Some(step) => Err(Failure::Operation(anyhow::anyhow!(
+            "{} failed: {}",
+            step.name,
+            step.detail
+                .get("error")
+                .and_then(|error| error.as_str())
+                .unwrap_or("unknown")
+        ))),
+        None => Err(Failure::Operation(anyhow::anyhow!("nothing was done"))),
+    }
+}
+
+/// Connects and does what is asked, until it is done or `stop` ends.
+///
+/// # Errors
+/// As [`run`], except for operations that failed: those are in the report.
+pub async fn run_until(
+    args: &Args,
+    print: Print,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<Report, Failure> {
+    let clock = Clock::start();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let task = Task::new(args, Arc::clone(&seen), Arc::clone(&print), clock).map_err(Failure::Input)?;
+    let mut config = link::Config::new(args.csms.clone(), args.id.clone());
+    config.versions = args
+        .ocpp
+        .map_or_else(|| Version::ALL.to_vec(), |version| vec![version]);
+    let observer = move |event: &Event<'_>| observe(event, &seen, &print);
+    let mut link = Link::new(config, clock, task, observer);
+    let result = link.run(stop).await;
+    let (task, ..) = link.into_parts();
+    Ok(task.into_report(result.err().map(anyhow::Error::from)))
+}
+
+pub(crate) fn binding(unit: u32) -> station::Config {
+    station::Config {
+        unit: unit as usize,
+        envelope: link::envelope(cmp_binding::VENDOR_ID),
+        // What is done here is done at once: the acknowledgement need not wait for company.
+        ack_delay: std::time::Duration::from_millis(200),
+        ..station::Config::default()
+    }
+}
+
+fn observe(event: &Event<'_>, seen: &Mutex<Seen>, print: &Print) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    match event {
+        Event::Connected { version } => print(&format!("connected, {}", version.subprotocol())),
+        Event::Booted { status } => print(&format!("boot {status:?}")),
+        Event::Disconnected { reason } => {
+            print(&format!("not connected: {reason}"));
+            seen.trouble = Some((*reason).to_owned());
+        }
+        Event::Frame {
+            transfer, traffic, ..
+        } => {
+            seen.traffic = traffic.total;
+            let Some(message) = transfer.and_then(|transfer| transfer.message.as_ref()) else {
+                return;
+            };
+            let body = PkiMessage::from_bytes(&message.bytes)
+                .map_or("not a CMP message", |message| message.body.body_type().name());
+            let arrow = match message.part {
+                Some(crate::transcript::Part::Request) => "→",
+                _ => "←",
+            };
+            let plural = if message.frames == 1 { "" } else { "s" };
+            let (bytes, frames) = (message.bytes.len(), message.frames);
+            print(&format!(
+                "  {arrow} {body:<9}{bytes:>6} bytes in {frames} frame{plural}"
+            ));
+            seen.messages
+                .push(json!({ "body": body, "sent": arrow == "→", "bytes": bytes, "frames": frames }));
+        }
+    }
+}
+
+/// The version of a name such as `1.6`.
+pub(crate) fn parse_version(name: &str) -> Result<Version, String> {
+    Version::from_subprotocol(&format!("ocpp{name}")).ok_or_else(|| "one of 1.6, 2.0.1 and 2.1".into())
+}
