@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decode;
+pub mod demo;
 pub mod failure;
 pub mod link;
 pub mod report;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use charger_sim::{
     Failure,
     decode::{self, text::printable},
-    station, tunnel,
+    demo, station, tunnel,
 };
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -25,6 +25,8 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  carried out, and it did n
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows the main job: an RA, a bridge and stations in one process.
+    Demo(demo::Args),
     /// Takes CMP over HTTP from any client and carries it through OCPP.
     Tunnel(tunnel::Args),
     /// Prints OCPP frames, CMP messages or certificates as text.
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Tunnel(args) => block_on(tunnel::run(&args)),
         Command::Decode(args) => decode::run(&args),
         Command::Station(args) => station::run(&args),

@@ -1,0 +1,252 @@
+//! `charger-sim demo`: an RA, a bridge and stations in one process, and what they say to each other.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use cmp_message::{crypto::EcCurve, mac::Secret};
+use lab_ra::{MemoryStore, Pki, PollAfter, Ra, RaConfig};
+use ocpp_rpc::Version;
+use serde_json::{Map, Value};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    Failure,
+    report::Report,
+    station::{self, Operation, Print},
+};
+
+/// What the demo is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One station of the demo.
+struct Scene {
+    title: &'static str,
+    id: &'static str,
+    version: Version,
+    unit: u32,
+    route: &'static str,
+    secret: Option<&'static str>,
+    operations: &'static [Operation],
+    /// A text of the error where it is to be refused.
+    refused: Option<&'static str>,
+}
+
+const SCENES: &[Scene] = &[
+    Scene {
+        title: "OCPP 1.6: enrolment with the manufacturer certificate, then an update",
+        id: "CP-16",
+        version: Version::V1_6,
+        unit: 3_500,
+        route: "default",
+        secret: None,
+        operations: &[Operation::Enroll, Operation::Update],
+        refused: None,
+    },
+    Scene {
+        title: "OCPP 2.0.1, frames of 4,096 bytes: enrolment with a shared secret, then an update",
+        id: "CP-201",
+        version: Version::V2_0_1,
+        unit: 4_096,
+        route: "default",
+        secret: Some("installer:correct horse battery staple"),
+        operations: &[Operation::Enroll, Operation::Update],
+        refused: None,
+    },
+    Scene {
+        title: "OCPP 2.1: an RA that needs time",
+        id: "CP-21",
+        version: Version::V2_1,
+        unit: 3_500,
+        route: "slow",
+        secret: None,
+        operations: &[Operation::Enroll, Operation::Update],
+        refused: None,
+    },
+    Scene {
+        title: "OCPP 2.0.1: a station with a wrong secret is refused",
+        id: "CP-WRONG",
+        version: Version::V2_0_1,
+        unit: 3_500,
+        route: "default",
+        secret: Some("installer:wrong"),
+        operations: &[Operation::Enroll],
+        refused: Some("badMessageCheck"),
+    },
+];
+
+/// The subcommand.
+///
+/// # Errors
+/// [`Failure::Operation`] where a scene did not end as it should.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let print: Print = if args.json {
+        Arc::new(|_| ())
+    } else {
+        Arc::new(|line| println!("{line}"))
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::operation)?;
+    let report = runtime.block_on(play(&print)).map_err(Failure::Operation)?;
+    if args.json {
+        println!("{}", report.to_json());
+    }
+    if report.ok {
+        Ok(())
+    } else {
+        Err(Failure::Operation(anyhow::anyhow!(
+            "the demo did not end as it should"
+        )))
+    }
+}
+
+async fn play(print: &Print) -> anyhow::Result<Report> {
+    let folder = Folder::new()?;
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let pki = Pki::generate(EcCurve::P256, now_s)?;
+    let ca = folder.path().join("ca");
+    pki.save(&ca)?;
+    pki.issue_idevid("SN-0001", now_s)?
+        .save(&folder.path().join("device"))?;
+    let (stop, stopped) = watch::channel(false);
+    let prompt = serve_ra(&ca, None, stopped.clone()).await?;
+    let slow = serve_ra(
+        &ca,
+        Some(PollAfter {
+            polls: 1,
+            check_after_s: 1,
+        }),
+        stopped.clone(),
+    )
+    .await?;
+    let bridge = serve_bridge(prompt, slow, stopped).await?;
+    print(&format!(
+        "lab-ra on {prompt}, a slow one on {slow}, csms-bridge on {bridge}"
+    ));
+    let mut report = Report::default();
+    for scene in SCENES {
+        print(&format!("\n{}", scene.title));
+        let started = Instant::now();
+        let args = scene.args(bridge, folder.path());
+        let inner = station::run_until(&args, Arc::clone(print), std::future::pending());
+        let inner = inner.await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let error = inner
+            .steps
+            .iter()
+            .find_map(|step| step.detail.get("error")?.as_str());
+        let ok = match scene.refused {
+            None => inner.ok,
+            Some(text) => error.is_some_and(|error| error.contains(text)),
+        };
+        let mut detail = Map::new();
+        detail.insert("steps".into(), serde_json::to_value(&inner.steps)?);
+        detail.insert(
+            "expected_refusal".into(),
+            scene.refused.map_or(Value::Null, Value::from),
+        );
+        report.push(scene.title, ok, started.elapsed(), detail);
+    }
+    stop.send_replace(true);
+    let verdict = if report.ok {
+        "all as it should be"
+    } else {
+        "something is wrong"
+    };
+    print(&format!("\n{} scenes, {verdict}", SCENES.len()));
+    Ok(report)
+}
+
+impl Scene {
+    fn args(&self, bridge: SocketAddr, folder: &Path) -> station::Args {
+        let device = folder.join("device");
+        let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
+        station::Args {
+            csms: format!("ws://{bridge}/ocpp"),
+            id: self.id.into(),
+            ocpp: Some(self.version),
+            state: folder.join(self.id),
+            cert: with_device("cert.pem"),
+            key: with_device("key.pem"),
+            chain: with_device("chain.pem"),
+            secret: self.secret.and_then(|secret| secret.parse().ok()),
+            trust: folder.join("ca").join("root.pem"),
+            recipient: None,
+            subject: None,
+            unit: self.unit,
+            route: self.route.parse().unwrap_or_default(),
+            implicit_confirm: false,
+            timeout: 60,
+            report: None,
+            operations: self.operations.to_vec(),
+        }
+    }
+}
+
+async fn serve_ra(
+    ca: &Path,
+    poll_after: Option<PollAfter>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<SocketAddr> {
+    let mut config = RaConfig::default();
+    config.poll_after = poll_after;
+    let secret = Secret::new(b"correct horse battery staple".to_vec());
+    config.secrets.insert(b"installer".to_vec(), secret);
+    let ra = Ra::new(Pki::load(ca)?, config, Box::new(MemoryStore::default()))?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(lab_ra::http::serve(
+        listener,
+        Arc::new(Mutex::new(ra)),
+        async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        },
+    ));
+    Ok(address)
+}
+
+async fn serve_bridge(
+    prompt: SocketAddr,
+    slow: SocketAddr,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<SocketAddr> {
+    let mut config = csms_bridge::Config::default();
+    config.add_route(&format!("default=http://{prompt}/.well-known/cmp"))?;
+    config.add_route(&format!("slow=http://{slow}/.well-known/cmp"))?;
+    config.check()?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(csms_bridge::serve(config, listener, stopped));
+    Ok(address)
+}
+
+/// A folder that goes when the demo ends.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> anyhow::Result<Self> {
+        let name = format!("charger-sim-demo-{:016x}", getrandom::u64()?);
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "the demo's folder stays");
+        }
+    }
+}
