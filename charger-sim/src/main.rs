@@ -37,7 +37,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    // What the demo's parts have to say, the demo itself tells.
+    let quiet = matches!(cli.command, Command::Demo(_));
+    log_to_stderr(cli.verbose, if quiet { "off" } else { "warn" });
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Tunnel(args) => block_on(tunnel::run(&args)),
@@ -61,9 +63,9 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .block_on(command)
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, default: &str) {
     let level = match verbose {
-        0 => "warn",
+        0 => default,
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -489,3 +489,23 @@ fn the_request_asks_for_what_was_given() {
     let cert_req = <cmp_message::CertRequest as der::Decode>::from_der(&input).unwrap();
     assert_eq!(cert_req.cert_template.subject, Some(request(&ra).subject));
 }
+
+#[test]
+fn an_ra_that_does_not_know_the_secret_may_sign_its_refusal_and_nothing_else() {
+    let mut ra = Ra::new();
+    ra.signs_always = true;
+    ra.error = Some(PkiStatusInfo::rejection(
+        PkiFailure::BadMessageCheck,
+        "unknown secret",
+    ));
+    let failure = run(&mut ra, mac_config(false)).unwrap_err();
+    assert!(matches!(failure, Failure::Rejected { .. }), "{failure}");
+    ra.error = None;
+    let Err(Failure::Response { error, .. }) = run(&mut ra, mac_config(false)) else {
+        panic!()
+    };
+    assert_eq!(
+        error,
+        ResponseError::Validation(ValidationError::WrongProtectionKind)
+    );
+}

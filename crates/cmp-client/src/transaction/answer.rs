@@ -72,10 +72,11 @@ impl Transaction {
                 transaction_id: &self.transaction_id,
                 sender_nonce: &self.sender_nonce,
             },
-            accept: if secret.is_some() {
-                Accept::Mac
-            } else {
-                Accept::Signature
+            accept: match (secret, message.body.body_type()) {
+                // An RA that does not know our secret can only sign that it refuses. That is as good a proof.
+                (Some(_), BodyType::Error) => Accept::Any,
+                (Some(_), _) => Accept::Mac,
+                (None, _) => Accept::Signature,
             },
             anchors: &config.anchors,
             intermediates: &config.intermediates,

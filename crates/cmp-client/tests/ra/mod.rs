@@ -43,6 +43,7 @@ pub struct Ra {
     pub reject: Option<PkiStatusInfo>,
     pub error: Option<PkiStatusInfo>,
     pub unprotected: bool,
+    pub signs_always: bool,
     pub in_use_once: bool,
     pub tamper: Option<fn(PkiMessage) -> Vec<u8>>,
     pub body: Option<fn(CertRepMessage) -> PkiBody>,
@@ -238,6 +239,7 @@ impl Ra {
             reject: None,
             error: None,
             unprotected: false,
+            signs_always: false,
             in_use_once: false,
             tamper: None,
             body: None,
@@ -386,7 +388,7 @@ impl Ra {
             return PkiMessage::new(header, body).unwrap();
         }
         let theirs = request.header.protection_alg.as_ref().unwrap();
-        if MacAlgorithm::is_mac(theirs) {
+        if MacAlgorithm::is_mac(theirs) && !self.signs_always {
             let algorithm = MacAlgorithm::from_algorithm_identifier(theirs)
                 .unwrap()
                 .with_salt([3; 16]);
