@@ -1,0 +1,126 @@
+"""A CSMS made of the Python package `ocpp`, which carries CMP to an RA over HTTP.
+
+    csms_ocpp.py --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT --ra URL
+
+In pull mode it holds stations in boot state Pending and does all the calling.
+"""
+
+import argparse
+import asyncio
+import datetime
+import json
+
+import websockets
+from ocpp.routing import after, on
+from ocpp.v16 import ChargePoint as ChargePoint16
+from ocpp.v16 import call as call16
+from ocpp.v16 import call_result as result16
+from ocpp.v201 import ChargePoint as ChargePoint201
+from ocpp.v201 import call as call201
+from ocpp.v201 import call_result as result201
+
+import binding
+import csms_binding
+import http_face
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+def csms_class(base, call, result):
+    class Csms(base):
+        binding = None
+        mode = "push"
+
+        @on("BootNotification")
+        async def on_boot(self, **_):
+            status = "Pending" if self.mode == "pull" else "Accepted"
+            return result.BootNotification(current_time=now(), interval=5, status=status)
+
+        @after("BootNotification")
+        async def after_boot(self, **_):
+            print(f"boot {self.id}", flush=True)
+            if self.mode == "pull":
+                asyncio.create_task(self.pull())
+
+        async def pull(self):
+            await self.binding.pull()
+            print("idle", flush=True)
+            self.mode = "push"
+
+        @on("Heartbeat")
+        async def on_heartbeat(self, **_):
+            return result.Heartbeat(current_time=now())
+
+        @on("StatusNotification")
+        async def on_status(self, **_):
+            return result.StatusNotification()
+
+        @on("SecurityEventNotification")
+        async def on_security_event(self, **_):
+            return result.SecurityEventNotification()
+
+        @on("DataTransfer")
+        async def on_data_transfer(self, vendor_id, message_id=None, data=None, **_):
+            if vendor_id.lower() != binding.VENDOR_ID:
+                return result.DataTransfer(status="UnknownVendorId")
+            value, as_text = binding.parse(data)
+            answer = await self.binding.handle(message_id, value)
+            if answer is None:
+                return result.DataTransfer(status="UnknownMessageId")
+            return result.DataTransfer(status="Accepted", data=json.dumps(answer) if as_text else answer)
+
+        async def data_transfer(self, message_id, data):
+            response = await self.call(
+                call.DataTransfer(vendor_id=binding.VENDOR_ID, message_id=message_id, data=json.dumps(data))
+            )
+            if response is None or response.status != "Accepted":
+                raise binding.TransferError({"code": "no binding"})
+            return binding.parse(response.data)[0]
+
+    return Csms
+
+
+CSMS = {
+    "1.6": csms_class(ChargePoint16, call16, result16),
+    "2.0.1": csms_class(ChargePoint201, call201, result201),
+}
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ocpp", choices=CSMS, required=True)
+    parser.add_argument("--mode", choices=["push", "pull"], default="push")
+    parser.add_argument("--listen", required=True)
+    parser.add_argument("--ra", required=True)
+    parser.add_argument("--unit", type=int, default=3500)
+    parser.add_argument("--piece", type=int, default=900, help="bytes of DER in a frame")
+    arguments = parser.parse_args()
+
+    async def ask(request):
+        return await http_face.post(arguments.ra, request)
+
+    # What is known of a station outlives its connection.
+    known = {}
+
+    async def connection(socket):
+        name = socket.request.path.rsplit("/", 1)[-1]
+        print(f"station {name} speaks {socket.subprotocol}", flush=True)
+        csms = CSMS[arguments.ocpp](name, socket)
+        csms.mode = arguments.mode
+        csms.binding = known.setdefault(name, csms_binding.Csms(ask, arguments.unit, arguments.piece))
+        csms.binding.call = csms.data_transfer
+        try:
+            await csms.start()
+        except websockets.ConnectionClosed:
+            print(f"station {name} is gone", flush=True)
+
+    host, _, port = arguments.listen.rpartition(":")
+    server = await websockets.serve(connection, host, int(port), subprotocols=[f"ocpp{arguments.ocpp}"])
+    address = server.sockets[0].getsockname()
+    print(f"listening on {address[0]}:{address[1]}", flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(main())

@@ -1,0 +1,135 @@
+//! The programs of this workspace, and the peers in Python.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::{Finished, Program, arg, here, run};
+
+/// The path of a program of the workspace, built from what is in the tree.
+///
+/// `tests/run.sh` has built all before and says so in `SYSTEM_TESTS_BUILT`.
+#[must_use]
+pub fn path(name: &str) -> String {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        if env::var_os("SYSTEM_TESTS_BUILT").is_none() {
+            let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let built = Command::new(cargo)
+                .args(["build", "-q", "--workspace", "--all-features", "--bins"])
+                .current_dir(here())
+                .status();
+            assert!(
+                built.is_ok_and(|status| status.success()),
+                "the programs do not build"
+            );
+        }
+        // target/debug/deps/TEST
+        let test = env::current_exe().unwrap();
+        test.parent().and_then(|deps| deps.parent()).unwrap().to_owned()
+    });
+    let program = folder.join(name);
+    assert!(program.exists(), "no program {}", program.display());
+    arg(program)
+}
+
+/// `lab-ra` with a PKI of its own.
+pub struct LabRa {
+    dir: tempfile::TempDir,
+}
+
+impl LabRa {
+    /// `lab-ra init`.
+    #[must_use]
+    pub fn init() -> Self {
+        let dir = crate::folder();
+        let _ = run(&path("lab-ra"), &["init", "--state", &arg(dir.path())]).success();
+        Self { dir }
+    }
+
+    /// A file of its state folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        arg(self.dir.path().join(name))
+    }
+
+    /// `lab-ra issue-idevid`: the folder with cert.pem, key.pem and chain.pem.
+    #[must_use]
+    pub fn idevid(&self, serial: &str) -> PathBuf {
+        let out = self.dir.path().join(format!("idevid-{serial}"));
+        let state = arg(self.dir.path());
+        let arguments = [
+            "issue-idevid",
+            "--state",
+            &state,
+            "--serial",
+            serial,
+            "--out",
+            &arg(&out),
+        ];
+        let _ = run(&path("lab-ra"), &arguments).success();
+        out
+    }
+
+    /// `lab-ra serve` with further options; it accepts [`SECRET`](crate::openssl::SECRET).
+    #[must_use]
+    pub fn serve(&self, options: &[&str]) -> Program {
+        let (state, secret) = (
+            arg(self.dir.path()),
+            format!("{}:{}", crate::openssl::SECRET.0, crate::openssl::SECRET.1),
+        );
+        let mut arguments = vec![
+            "serve",
+            "--state",
+            &state,
+            "--listen",
+            "127.0.0.1:0",
+            "--secret",
+            &secret,
+        ];
+        arguments.extend_from_slice(options);
+        Program::start(&path("lab-ra"), &arguments)
+    }
+}
+
+/// `csms-bridge serve` in front of an RA, with further options.
+#[must_use]
+pub fn bridge(ra_url: &str, options: &[&str]) -> Program {
+    let route = format!("default={ra_url}");
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--route", &route];
+    arguments.extend_from_slice(options);
+    Program::start(&path("csms-bridge"), &arguments)
+}
+
+/// The address of a bridge or of a CSMS as a station is told it.
+#[must_use]
+pub fn csms_url(bridge: &Program) -> String {
+    format!("ws://{}/ocpp", bridge.address())
+}
+
+/// The Python of `tests/requirements.txt`, which `tests/run.sh` installs.
+#[must_use]
+pub fn python() -> String {
+    let python = here().join(".venv/bin/python");
+    assert!(
+        python.exists(),
+        "no Python environment: run `bash tests/run.sh style` once"
+    );
+    arg(python)
+}
+
+/// Starts a peer of `tests/peers`.
+#[must_use]
+pub fn peer(script: &str, options: &[&str]) -> Program {
+    let script = arg(here().join("peers").join(script));
+    let mut arguments = vec![script.as_str()];
+    arguments.extend_from_slice(options);
+    Program::start(&python(), &arguments)
+}
+
+/// Runs a peer of `tests/peers` to its end.
+#[must_use]
+pub fn run_peer(script: &str, options: &[&str]) -> Finished {
+    peer(script, options).finish()
+}

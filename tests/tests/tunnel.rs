@@ -1,0 +1,58 @@
+//! `openssl cmp` → `charger-sim tunnel` → `csms-bridge` → `openssl cmp -port`: nothing but the transport is ours.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+use system_tests::Program;
+use system_tests::carriage::carries_every_message;
+use system_tests::openssl::Protection;
+use system_tests::programs::{csms_url, path};
+
+fn tunnel(ocpp: &'static str) -> impl Fn(&Program, &str) -> Program {
+    move |bridge, route| {
+        let (url, id) = (csms_url(bridge), format!("CS-{route}"));
+        let arguments = [
+            "tunnel",
+            "--csms",
+            &url,
+            "--id",
+            &id,
+            "--ocpp",
+            ocpp,
+            "--route",
+            route,
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        Program::start(&path("charger-sim"), &arguments)
+    }
+}
+
+#[test]
+fn every_message_with_signatures_over_1_6() {
+    carries_every_message(tunnel("1.6"), Protection::Signature);
+}
+
+#[test]
+fn every_message_with_a_secret_over_1_6() {
+    carries_every_message(tunnel("1.6"), Protection::Secret);
+}
+
+#[test]
+fn every_message_with_signatures_over_2_0_1() {
+    carries_every_message(tunnel("2.0.1"), Protection::Signature);
+}
+
+#[test]
+fn every_message_with_a_secret_over_2_0_1() {
+    carries_every_message(tunnel("2.0.1"), Protection::Secret);
+}
+
+#[test]
+fn every_message_with_signatures_over_2_1() {
+    carries_every_message(tunnel("2.1"), Protection::Signature);
+}
