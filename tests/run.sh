@@ -146,6 +146,7 @@ tests() {
     local arguments=(--workspace --all-features)
     # The system tests start the programs: all of them are built first, as the tests will find them.
     check "build" cargo build -q "${arguments[@]}" --all-targets
+    export SYSTEM_TESTS_BUILT=1
     if cargo nextest --version >/dev/null 2>&1; then
         counted "cargo nextest" cargo nextest run "${arguments[@]}" --no-fail-fast
     else

@@ -65,6 +65,7 @@ class Push:
         while True:
             if "error" in outcome:
                 retry = outcome["error"].get("retry")
+                print(f"told {outcome['error'].get('code')}, retry {retry}", flush=True)
                 if retry is None:
                     raise TransferError(outcome["error"])
                 await asyncio.sleep(retry)

@@ -1,5 +1,5 @@
 """The CSMS side's end of the transfer binding, written from its text alone (docs/binding.md), for one station. The RA
-is `ask(request) -> response`; `call(message_id, object) -> object` is the OCPP stack."""
+of a route is `routes[name](request) -> response`; `call(message_id, object) -> object` is the OCPP stack."""
 
 import asyncio
 import base64
@@ -12,14 +12,16 @@ ANSWER_BUDGET_S = 2
 class Exchange:
     """One request and its response."""
 
-    def __init__(self):
+    def __init__(self, ask):
+        self.ask = ask
         self.request = Incoming()
         self.task = None
+        self.waits = False
 
 
 class Csms:
-    def __init__(self, ask, unit, piece):
-        self.ask = ask
+    def __init__(self, routes, unit, piece):
+        self.routes = routes
         self.unit = unit
         self.piece = piece
         self.exchanges = {}
@@ -35,7 +37,7 @@ class Csms:
     async def hello(self, data):
         if 1 not in data["v"]:
             return {"error": {"code": "unsupported", "text": "version 1 only"}}
-        return {"v": 1, "unit": self.unit, "max": MAX, "routes": ["default"]}
+        return {"v": 1, "unit": self.unit, "max": MAX, "routes": list(self.routes)}
 
     def acknowledged(self, data):
         for name in data.get("ack", []):
@@ -49,7 +51,10 @@ class Csms:
             return {"done": True}
         if name not in self.exchanges and data["off"] != 0:
             return {"error": {"code": "gap", "retry": 0, "next": 0}}
-        exchange = self.exchanges.setdefault(name, Exchange())
+        if data.get("route", "default") not in self.routes:
+            return {"error": {"code": "forbidden", "text": "no such route"}}
+        exchange = self.exchanges.get(name) or Exchange(self.routes[data.get("route", "default")])
+        self.exchanges[name] = exchange
         request = exchange.request
         held = len(request.bytes)
         if data["off"] > held:
@@ -67,11 +72,11 @@ class Csms:
     def forward(self, name, exchange):
         if exchange.task is None and len(exchange.request.bytes) == exchange.request.len:
             self.asked += 1
-            exchange.task = asyncio.create_task(self.ask(exchange.request.bytes))
+            exchange.task = asyncio.create_task(exchange.ask(exchange.request.bytes))
             exchange.task.add_done_callback(lambda _: asyncio.create_task(self.notify(name, exchange)))
 
     async def notify(self, name, exchange):
-        if getattr(exchange, "waits", False) and self.call is not None:
+        if exchange.waits and self.call is not None:
             await self.call("CmpNotify", {"ready": name})
 
     async def fetch(self, data):
@@ -99,19 +104,20 @@ class Csms:
         return chunk(exchange.task.result(), off, self.piece)
 
     async def pull(self):
-        """Pull mode, until the station is idle."""
+        """Pull mode, for as long as the connection stands: asked again soon after it was idle."""
         while True:
             pulled = await self.call("CmpPull", {"v": [1], "unit": self.unit, "max": MAX, "have": []})
             if pulled.get("idle"):
-                return
+                await asyncio.sleep(0.2)
+                continue
             if "wait" in pulled:
                 await asyncio.sleep(pulled["wait"])
                 continue
-            name, request = pulled["id"], Incoming()
+            name, request, ask = pulled["id"], Incoming(), self.routes[pulled["route"]]
             while not request.accept(pulled):
                 pulled = await self.call("CmpPull", {"id": name, "off": len(request.bytes)})
             self.asked += 1
-            response = await self.ask(request.bytes)
+            response = await ask(request.bytes)
             off = 0
             while True:
                 delivered = await self.call("CmpDeliver", {"id": name, **chunk(response, off, self.piece)})

@@ -1,6 +1,6 @@
 """A CSMS made of the Python package `ocpp`, which carries CMP to an RA over HTTP.
 
-    csms_ocpp.py --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT --ra URL
+    csms_ocpp.py --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT --route NAME=URL…
 
 In pull mode it holds stations in boot state Pending and does all the calling.
 """
@@ -32,6 +32,7 @@ def csms_class(base, call, result):
     class Csms(base):
         binding = None
         mode = "push"
+        pulling = None
 
         @on("BootNotification")
         async def on_boot(self, **_):
@@ -41,13 +42,8 @@ def csms_class(base, call, result):
         @after("BootNotification")
         async def after_boot(self, **_):
             print(f"boot {self.id}", flush=True)
-            if self.mode == "pull":
-                asyncio.create_task(self.pull())
-
-        async def pull(self):
-            await self.binding.pull()
-            print("idle", flush=True)
-            self.mode = "push"
+            if self.mode == "pull" and self.pulling is None:
+                self.pulling = asyncio.create_task(self.binding.pull())
 
         @on("Heartbeat")
         async def on_heartbeat(self, **_):
@@ -93,13 +89,16 @@ async def main():
     parser.add_argument("--ocpp", choices=CSMS, required=True)
     parser.add_argument("--mode", choices=["push", "pull"], default="push")
     parser.add_argument("--listen", required=True)
-    parser.add_argument("--ra", required=True)
+    parser.add_argument("--route", action="append", required=True)
     parser.add_argument("--unit", type=int, default=3500)
     parser.add_argument("--piece", type=int, default=900, help="bytes of DER in a frame")
     arguments = parser.parse_args()
 
-    async def ask(request):
-        return await http_face.post(arguments.ra, request)
+    def ask(url):
+        return lambda request: http_face.post(url, request)
+
+    pairs = (route.split("=", 1) for route in arguments.route)
+    routes = {name: ask(url) for name, url in pairs}
 
     # What is known of a station outlives its connection.
     known = {}
@@ -109,12 +108,15 @@ async def main():
         print(f"station {name} speaks {socket.subprotocol}", flush=True)
         csms = CSMS[arguments.ocpp](name, socket)
         csms.mode = arguments.mode
-        csms.binding = known.setdefault(name, csms_binding.Csms(ask, arguments.unit, arguments.piece))
+        csms.binding = known.setdefault(name, csms_binding.Csms(routes, arguments.unit, arguments.piece))
         csms.binding.call = csms.data_transfer
         try:
             await csms.start()
         except websockets.ConnectionClosed:
             print(f"station {name} is gone", flush=True)
+        finally:
+            if csms.pulling is not None:
+                csms.pulling.cancel()
 
     host, _, port = arguments.listen.rpartition(":")
     server = await websockets.serve(connection, host, int(port), subprotocols=[f"ocpp{arguments.ocpp}"])

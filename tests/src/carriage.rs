@@ -6,13 +6,17 @@ use crate::openssl::{self, Pki, Protection, SECRET};
 use crate::programs::bridge;
 use crate::{Program, folder, run};
 
-/// Runs ir, cr, p10cr, kur, rr and genm from `openssl cmp` through what `carrier` starts on a bridge for a route, and
-/// compares the bytes on both ends.
+/// Runs ir, cr, p10cr, kur, rr and genm from `openssl cmp` through what `carrier` starts for a route on what `csms`
+/// starts for the two routes, `default` and `update`, and compares the bytes on both ends.
 ///
 /// # Panics
 /// If a transaction fails or a byte differs.
 #[track_caller]
-pub fn carries_every_message(carrier: impl Fn(&Program, &str) -> Program, protection: Protection) {
+pub fn carries_every_message(
+    csms: impl Fn(&Door, &Door) -> Program,
+    carrier: impl Fn(&Program, &str) -> Program,
+    protection: Protection,
+) {
     let pki = Pki::make();
     let (one, two) = (
         pki.mock_server(&pki.file("lc.crt"), &[]),
@@ -22,13 +26,19 @@ pub fn carries_every_message(carrier: impl Fn(&Program, &str) -> Program, protec
         Door::before(one.address.clone()),
         Door::before(two.address.clone()),
     );
-    let update_route = format!("update={}", update_door.url());
-    let bridge = bridge(&door.url(), &["--route", &update_route]);
+    let bridge = csms(&door, &update_door);
     let (default, update) = (carrier(&bridge, "default"), carrier(&bridge, "update"));
     for command in ["ir", "cr", "p10cr", "rr", "genm"] {
         carries(command, &pki, protection, &default, &door);
     }
     carries("kur", &pki, protection, &update, &update_door);
+}
+
+/// `csms-bridge` as the CSMS side.
+#[must_use]
+pub fn our_bridge(door: &Door, update_door: &Door) -> Program {
+    let update_route = format!("update={}", update_door.url());
+    bridge(&door.url(), &["--route", &update_route])
 }
 
 fn carries(command: &str, pki: &Pki, protection: Protection, carrier: &Program, door: &Door) {

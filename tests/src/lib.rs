@@ -12,6 +12,7 @@ pub mod openssl;
 mod process;
 pub mod programs;
 pub mod station;
+pub mod tap;
 
 pub use process::{Finished, Program, run};
 

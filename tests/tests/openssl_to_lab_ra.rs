@@ -10,7 +10,7 @@
 use std::fs;
 
 use system_tests::openssl::{self, SECRET};
-use system_tests::programs::LabRa;
+use system_tests::programs::{LabRa, run_peer};
 use system_tests::{Finished, Program, arg, folder, run};
 
 struct Client {
@@ -271,6 +271,21 @@ fn a_manufacturer_that_is_not_known_gets_no_certificate_and_the_reason() {
     ];
     let _ = client.cmp(&arguments).failure(1, "signerNotTrusted");
     assert!(!fs::exists(&cert).unwrap());
+}
+
+#[test]
+fn every_answer_of_lab_ra_is_read_by_pyasn1() {
+    let client = Client::of(&["--poll-after", "1,1"]);
+    let (key, cert) = (client.new_key("one.key"), client.file("one.crt"));
+    let _ = client.enroll("CS-9", &key, &cert, &[]).success();
+    let folder = client.dir.path().join("messages");
+    let files: Vec<_> = (1..=client.messages())
+        .map(|n| arg(folder.join(format!("rsp.{n}"))))
+        .collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let read = run_peer("decode_rfc9810.py", &files).success().output;
+    let kinds: Vec<_> = read.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(kinds, ["ip", "pollRep", "ip", "pkiconf"]);
 }
 
 #[test]

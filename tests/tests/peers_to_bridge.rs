@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use system_tests::carriage::carries_every_message;
+use system_tests::carriage::{carries_every_message, our_bridge};
 use system_tests::http::Door;
 use system_tests::openssl::{self, Pki, Protection, SECRET};
 use system_tests::programs::{bridge, csms_url, peer};
@@ -109,12 +109,12 @@ fn push_station(ocpp: &'static str) -> impl Fn(&Program, &str) -> Program {
 
 #[test]
 fn a_python_station_carries_every_message_over_1_6_with_signatures() {
-    carries_every_message(push_station("1.6"), Protection::Signature);
+    carries_every_message(our_bridge, push_station("1.6"), Protection::Signature);
 }
 
 #[test]
 fn a_python_station_carries_every_message_over_2_0_1_with_a_secret() {
-    carries_every_message(push_station("2.0.1"), Protection::Secret);
+    carries_every_message(our_bridge, push_station("2.0.1"), Protection::Secret);
 }
 
 #[test]
@@ -151,6 +151,7 @@ fn a_python_station_is_told_that_no_ra_can_be_reached() {
     ];
     let failed = openssl::client(&url, messages.path(), 1, &options);
     assert_eq!(failed.code, Some(1), "{}", failed.output);
+    let _ = station.wait_line("told ra-unreachable, retry ");
 }
 
 #[test]
