@@ -5,7 +5,7 @@
 # Missing tools are installed (Debian packages, the bare-metal target, a Python environment in tests/.venv).
 # The last line is `N passed, N failed`, in tests where a section has tests and one for the section where it has none.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 2
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}

@@ -6,6 +6,7 @@
 //! - [`decode`]: frames, CMP messages and certificates as text for a person.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod decode;
 pub mod demo;
 pub mod failure;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use charger_sim::{
-    Failure,
+    Failure, bench,
     decode::{self, text::printable},
     demo, station, tunnel,
 };
@@ -27,6 +27,8 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  carried out, and it did n
 enum Command {
     /// Shows the main job: an RA, a bridge and stations in one process.
     Demo(demo::Args),
+    /// Measures CPU time of whole transactions in this process.
+    Bench(bench::Args),
     /// Takes CMP over HTTP from any client and carries it through OCPP.
     Tunnel(tunnel::Args),
     /// Prints OCPP frames, CMP messages or certificates as text.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     log_to_stderr(cli.verbose, if quiet { "off" } else { "warn" });
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Tunnel(args) => block_on(tunnel::run(&args)),
         Command::Decode(args) => decode::run(&args),
         Command::Station(args) => station::run(&args),

@@ -1,0 +1,161 @@
+//! `charger-sim bench`: CPU time of whole transactions, both sides in this process.
+
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use charger_agent::client::{Config, KeyId, Operation, Protection, Request, Time, Transaction, drive::drive};
+use clap::ValueEnum;
+use cmp_message::{
+    Raw,
+    certificate::Certificate,
+    crypto::{AwsLc, Crypto, EcCurve, RustCrypto, SigningKey, aws_lc, rustcrypto},
+};
+use lab_ra::{MemoryStore, Pki, Ra, RaConfig};
+use serde_json::json;
+
+use crate::Failure;
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Enrolments protected by signature: ir, ip, certConf, pkiConf with P-256 on both sides, a certificate issued for
+    /// each. The station's keys are made beforehand; nothing goes over a network or to disk.
+    Enroll(Enroll),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Enroll {
+    /// How many.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// Who computes for the station; the RA's side is always aws-lc.
+    #[arg(long, value_enum, default_value = "aws-lc")]
+    provider: Provider,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Provider {
+    /// Pure Rust, as in a station.
+    Rustcrypto,
+    /// AWS-LC.
+    AwsLc,
+}
+
+/// The subcommand.
+///
+/// # Errors
+/// [`Failure::Operation`] where an enrolment fails or the system does not tell the CPU time.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let What::Enroll(enroll) = &args.what;
+    measure(enroll).map_err(Failure::Operation)
+}
+
+fn measure(args: &Enroll) -> anyhow::Result<()> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let pki = Pki::generate(EcCurve::P256, now_s)?;
+    let idevid = pki.issue_idevid("SN-BENCH", now_s)?;
+    let root = Certificate::from_der(pki.root.certificate())?;
+    let mut ra = Ra::new(pki, RaConfig::default(), Box::new(MemoryStore::default()))?;
+    let (crypto, keys) = keys(args.provider, &idevid.key)?;
+    let [device, new] = &keys;
+    let protection = Protection::Signature {
+        key: KeyId(0),
+        algorithm: device.algorithm(),
+        certificate: Certificate::from_der(idevid.certificate.as_slice())?,
+        chain: idevid
+            .chain
+            .iter()
+            .map(|der| Raw::new(der.as_slice()))
+            .collect::<Result<_, _>>()?,
+    };
+    let config = Config::new(crypto, x509_cert::name::Name::default(), protection, vec![root]);
+    let request = Request {
+        operation: Operation::Initialization,
+        subject: "CN=CP-BENCH".parse()?,
+        public_key: new.public_key().to_vec(),
+        key: KeyId(1),
+        algorithm: new.algorithm(),
+        extensions: Vec::new(),
+    };
+    let now = Time {
+        monotonic: Duration::ZERO,
+        utc_s: Some(now_s),
+    };
+    let config = std::sync::Arc::new(config);
+    let mut enrol = || -> anyhow::Result<()> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let mut transaction = Transaction::new(std::sync::Arc::clone(&config), request.clone(), seed, now);
+        let find = |id: KeyId| keys.get(id.0 as usize).map(|key| &**key);
+        drive(&mut transaction, now, find, |_, message| {
+            Some(ra.handle(now_s, message))
+        })?;
+        Ok(())
+    };
+    (0..args.count.div_ceil(10)).try_for_each(|_| enrol())?;
+    let (cpu, wall) = (cpu_time()?, Instant::now());
+    (0..args.count).try_for_each(|_| enrol())?;
+    let count = f64::from(args.count);
+    let cpu_us = (cpu_time()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count;
+    let wall_us = wall.elapsed().as_secs_f64() * 1e6 / count;
+    let provider = args
+        .provider
+        .to_possible_value()
+        .context("provider")?
+        .get_name()
+        .to_owned();
+    if args.json {
+        println!(
+            "{}",
+            json!({ "count": args.count, "provider": provider, "cpu_us": cpu_us, "wall_us": wall_us })
+        );
+    } else {
+        println!(
+            "{} enrolments, {provider}: {cpu_us:.0} µs CPU and {wall_us:.0} µs wall each",
+            args.count
+        );
+    }
+    Ok(())
+}
+
+type Keys = [Box<dyn SigningKey>; 2];
+
+/// The manufacturer's key and a new one, and who computes with them.
+fn keys(provider: Provider, device: &[u8]) -> anyhow::Result<(&'static (dyn Crypto + Send + Sync), Keys)> {
+    Ok(match provider {
+        Provider::AwsLc => {
+            let keys: Keys = [
+                Box::new(aws_lc::SoftKey::from_der(device)?),
+                Box::new(aws_lc::SoftKey::generate(EcCurve::P256)?),
+            ];
+            (&AwsLc, keys)
+        }
+        Provider::Rustcrypto => {
+            let new = rustcrypto::SoftKey::generate(EcCurve::P256, &mut getrandom::SysRng)?;
+            let keys: Keys = [Box::new(rustcrypto::SoftKey::from_der(device)?), Box::new(new)];
+            (&RustCrypto, keys)
+        }
+    })
+}
+
+/// The CPU time of this thread so far, as Linux tells it.
+fn cpu_time() -> anyhow::Result<Duration> {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).context(path)?;
+    let Some(ns) = text.split_whitespace().next().and_then(|ns| ns.parse().ok()) else {
+        bail!("{path} is not as expected");
+    };
+    Ok(Duration::from_nanos(ns))
+}
