@@ -9,6 +9,7 @@ use cmp_message::{
     crypto::{Crypto, SignatureAlgorithm},
     mac::Secret,
 };
+use const_oid::ObjectIdentifier;
 use x509_cert::name::Name;
 
 /// The two clocks of a station.
@@ -89,12 +90,16 @@ pub struct Config {
     pub anchors: Vec<Certificate>,
     /// Intermediate certificates that are known beforehand.
     pub intermediates: Vec<Certificate>,
+    /// An extended key usage that the RA's certificate must have, such as id-kp-cmcRA. `None`: any certificate under
+    /// [`anchors`](Self::anchors) can speak for the RA, also that of another station if the anchor is theirs too.
+    pub signer_usage: Option<ObjectIdentifier>,
     /// An issued certificate must chain to one of these. `None`: it is held against [`anchors`](Self::anchors), and a
     /// chain that leads nowhere is only reported.
     pub issued_anchors: Option<Vec<Certificate>>,
     /// Ask that no certConf be needed. The RA decides.
     pub implicit_confirm: bool,
-    /// Believe an `error` that is not protected. Anybody on the way can make one.
+    /// Take an `error` that is not protected for a refusal by the RA. Anybody on the way can make one: it never delays
+    /// and never confirms anything.
     pub accept_unprotected_errors: bool,
     /// What becomes of a certificate that is not as asked.
     pub modifications: Modifications,
@@ -108,7 +113,7 @@ pub struct Config {
 
 impl Config {
     /// A configuration with the defaults: certConf is sent, unprotected errors are not believed, changes that the RA
-    /// announces are taken, no limit of waiting, messageTime not looked at, answers up to 1 MiB.
+    /// announces are taken, no limit of waiting, messageTime and extended key usage not looked at, answers up to 1 MiB.
     pub fn new(
         crypto: &'static (dyn Crypto + Send + Sync),
         recipient: Name,
@@ -121,6 +126,7 @@ impl Config {
             protection,
             anchors,
             intermediates: Vec::new(),
+            signer_usage: None,
             issued_anchors: None,
             implicit_confirm: false,
             accept_unprotected_errors: false,

@@ -1,9 +1,9 @@
 //! Why a transaction ended without a certificate.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
-use cmp_message::{BodyType, PkiStatusInfo, crypto::CryptoError, validate::ValidationError};
+use cmp_message::{BodyType, PkiHeader, PkiStatusInfo, crypto::CryptoError, validate::ValidationError};
 
 use crate::Refusal;
 
@@ -14,6 +14,8 @@ pub struct Exchange {
     pub sent: BodyType,
     /// The transactionID.
     pub transaction_id: Vec<u8>,
+    /// Whom the answer names as its sender, where there is an answer. Proven only where the failure says so.
+    pub sender: Option<String>,
 }
 
 impl fmt::Display for Exchange {
@@ -21,7 +23,11 @@ impl fmt::Display for Exchange {
         write!(f, "{} of transaction ", self.sent)?;
         self.transaction_id
             .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        match &self.sender {
+            Some(sender) => write!(f, " (answer of {sender})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -29,10 +35,11 @@ impl fmt::Display for Exchange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The RA refused, in an authentic message.
+    /// The RA refused, in an authentic message, or in an unprotected one where
+    /// [`accept_unprotected_errors`](crate::Config::accept_unprotected_errors) is set.
     Rejected {
         /// What was answered.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// In which body it said so.
         answer: BodyType,
         /// Its status, reasons and text.
@@ -41,14 +48,14 @@ pub enum Failure {
     /// An answer said no, but nothing proves who wrote it.
     UnprotectedError {
         /// What was answered.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// What it claims.
         status: PkiStatusInfo,
     },
     /// An answer cannot be used.
     Response {
         /// What was answered.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// Which check failed.
         error: ResponseError,
     },
@@ -62,10 +69,12 @@ pub enum Failure {
         /// What is wrong with it.
         refusal: Refusal,
     },
+    /// A kur is to be protected with the certificate that it updates, by a signature (RFC 9483 §4.1.3).
+    UpdateProtection,
     /// The message could not be carried to the RA.
-    Delivery(Exchange),
+    Delivery(Box<Exchange>),
     /// It took longer than was allowed.
-    TimedOut(Exchange),
+    TimedOut(Box<Exchange>),
     /// The caller gave up.
     GivenUp,
     /// The holder of a key did not sign, or a value could not be computed.
@@ -151,6 +160,9 @@ impl fmt::Display for Failure {
                     "the issued certificate is already confirmed implicitly, and not usable: {refusal}"
                 )
             }
+            Self::UpdateProtection => {
+                f.write_str("a kur is to be signed with the key of the certificate that it updates")
+            }
             Self::Delivery(exchange) => write!(f, "the {exchange} could not be delivered"),
             Self::TimedOut(exchange) => write!(f, "the RA took too long over the {exchange}"),
             Self::GivenUp => f.write_str("the transaction was given up"),
@@ -163,14 +175,35 @@ impl fmt::Display for Failure {
 
 impl core::error::Error for Failure {}
 
+impl Failure {
+    /// Adds whom the answer names as its sender, at most 200 characters and none of them a control character.
+    pub(crate) fn with_sender(mut self, header: &PkiHeader) -> Self {
+        if let Self::Rejected { exchange, .. }
+        | Self::UnprotectedError { exchange, .. }
+        | Self::Response { exchange, .. } = &mut self
+        {
+            exchange.sender = header.sender_name().map(|name| {
+                let text = alloc::format!("{name}");
+                text.chars()
+                    .take(200)
+                    .map(|c| if c.is_control() { ' ' } else { c })
+                    .collect()
+            });
+        }
+        self
+    }
+}
+
 /// Why a stored state cannot be taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
     /// It cannot be decoded.
     Malformed,
-    /// It was written by a later version.
+    /// It was written by another version.
     Version(u8),
+    /// It was begun with another certificate or secret than the configuration has.
+    OtherProtection,
 }
 
 impl fmt::Display for StateError {
@@ -179,6 +212,9 @@ impl fmt::Display for StateError {
             Self::Malformed => f.write_str("the stored state of the transaction is damaged"),
             Self::Version(version) => {
                 write!(f, "the stored state is of version {version}, which is not known")
+            }
+            Self::OtherProtection => {
+                f.write_str("the stored state was begun with another certificate or secret")
             }
         }
     }

@@ -4,11 +4,18 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cmp_message::{
-    CertRequest, PkiFailure, PkiStatusInfo, Raw,
+    CertRequest, CertStatus, PkiFailure, PkiStatusInfo, Raw,
     certificate::{Certificate, names_match},
+    crypto::{CryptoError, HashAlgorithm, SignatureAlgorithm},
     path::{self, PathError, PathFailure, PathRequest},
 };
-use der::Encode;
+use const_oid::db::rfc5912;
+use der::{
+    Decode, Encode, Sequence,
+    asn1::{BitString, OctetString},
+    referenced::RefToOwned,
+};
+use spki::AlgorithmIdentifierOwned;
 
 use crate::{Config, Modifications, Report};
 
@@ -68,8 +75,10 @@ pub(crate) struct Issued<'a> {
     pub(crate) der: &'a [u8],
     /// The RA said `grantedWithMods`.
     pub(crate) modified: bool,
-    /// extraCerts and caPubs.
+    /// extraCerts.
     pub(crate) others: &'a [Raw],
+    /// caPubs where the shared secret lets them be anchors.
+    pub(crate) new_anchors: &'a [Raw],
 }
 
 /// Holds the certificate against the request and the anchors.
@@ -98,29 +107,34 @@ pub(crate) fn check(
             (true, Modifications::Accept) => reports.push(Report::Modified),
         }
     }
-    check_path(config, &certificate, issued.others, now_s, reports)?;
+    check_path(config, &certificate, issued, now_s, reports)?;
     Ok(certificate)
 }
 
 fn check_path(
     config: &Config,
     certificate: &Certificate,
-    others: &[Raw],
+    issued: &Issued<'_>,
     now_s: Option<u64>,
     reports: &mut Vec<Report>,
 ) -> Result<(), Refusal> {
-    let received = others
-        .iter()
-        .filter_map(|der| Certificate::from_der(der.as_bytes()).ok());
     let untrusted: Vec<_> = config
         .intermediates
         .iter()
         .cloned()
-        .chain(received)
+        .chain(parsed(issued.others))
         .take(path::MAX_UNTRUSTED_CERTIFICATES)
         .collect();
-    let anchors = config.issued_anchors.as_ref().unwrap_or(&config.anchors);
-    let mut request = PathRequest::new(certificate, anchors, now_s.into());
+    let anchors: Vec<_> = match &config.issued_anchors {
+        Some(anchors) => anchors.clone(),
+        None => config
+            .anchors
+            .iter()
+            .cloned()
+            .chain(parsed(issued.new_anchors))
+            .collect(),
+    };
+    let mut request = PathRequest::new(certificate, &anchors, now_s.into());
     request.untrusted = &untrusted;
     match request.validate(config.crypto) {
         Ok(_) => Ok(()),
@@ -133,4 +147,59 @@ fn check_path(
         }
         Err(error) => Err(Refusal::Path(error)),
     }
+}
+
+/// The entry of certConf for a certificate: taken, or refused where there is a `status_info`.
+///
+/// The hash is that of the certificate's signature algorithm. Where that names none that is known here, SHA-256 is used and
+/// named in hashAlg, which takes version 3 (RFC 9810 §5.3.18).
+pub(crate) fn cert_status(
+    config: &Config,
+    certificate: &[u8],
+    status_info: Option<PkiStatusInfo>,
+) -> Result<CertStatus, CryptoError> {
+    let implied = implied_hash(certificate);
+    let hash = implied.unwrap_or(HashAlgorithm::Sha256);
+    let digest = config.crypto.digest(hash, certificate)?;
+    Ok(CertStatus {
+        cert_hash: OctetString::new(digest.as_bytes()).map_err(|_| CryptoError::InvalidParameter)?,
+        cert_req_id: 0,
+        status_info,
+        hash_alg: implied
+            .is_none()
+            .then(|| hash.algorithm_identifier().ref_to_owned()),
+    })
+}
+
+/// A certificate that need not be understood beyond its signature algorithm: one that is refused has a hash too.
+#[derive(Sequence)]
+struct Outline {
+    tbs_certificate: Raw,
+    signature_algorithm: AlgorithmIdentifierOwned,
+    signature: BitString,
+}
+
+fn implied_hash(certificate: &[u8]) -> Option<HashAlgorithm> {
+    let oid = Outline::from_der(certificate).ok()?.signature_algorithm.oid;
+    let ecdsa = [
+        SignatureAlgorithm::EcdsaSha256,
+        SignatureAlgorithm::EcdsaSha384,
+        SignatureAlgorithm::EcdsaSha512,
+    ]
+    .into_iter()
+    .find(|algorithm| algorithm.oid() == oid);
+    ecdsa.map(SignatureAlgorithm::hash_algorithm).or(match oid {
+        rfc5912::SHA_256_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha256),
+        rfc5912::SHA_384_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha384),
+        rfc5912::SHA_512_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha512),
+        _ => None,
+    })
+}
+
+/// What cannot be read leads nowhere, and need not.
+fn parsed(certificates: &[Raw]) -> impl Iterator<Item = Certificate> {
+    certificates
+        .iter()
+        .take(path::MAX_UNTRUSTED_CERTIFICATES)
+        .filter_map(|der| Certificate::from_der(der.as_bytes()).ok())
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use cmp_message::{
-    InfoTypeAndValue, PkiBody, PkiHeader, PkiMessage, Raw,
+    CMP_2021, InfoTypeAndValue, PkiBody, PkiHeader, PkiMessage, Raw,
     crypto::CryptoError,
     mac::{MacAlgorithm, Secret},
 };
@@ -45,15 +45,10 @@ pub(crate) fn message(
 ) -> Result<Protected, Failure> {
     let encoding = |_| Failure::Encoding;
     let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(encoding);
-    let sender = match &config.protection {
-        Protection::Signature { certificate, .. } => {
-            Name::from_der(certificate.subject()).map_err(encoding)?
-        }
-        Protection::PasswordBasedMac { reference, .. } | Protection::Pbmac1 { reference, .. } => {
-            common_name(reference).map_err(encoding)?
-        }
-    };
-    let mut header = PkiHeader::new(sender, config.recipient.clone());
+    let mut header = PkiHeader::new(sender(config).map_err(encoding)?, config.recipient.clone());
+    if needs_version_3(&body) {
+        header.pvno = CMP_2021;
+    }
     header.message_time =
         now_s.and_then(|s| GeneralizedTime::from_unix_duration(Duration::from_secs(s)).ok());
     header.transaction_id = Some(octets(ids.transaction_id)?);
@@ -83,6 +78,34 @@ pub(crate) fn message(
         Protection::Pbmac1 { reference, secret } => {
             let algorithm = MacAlgorithm::pbmac1(salt(config, seed)?);
             with_mac(config, header, body, reference, secret, &algorithm)
+        }
+    }
+}
+
+/// Whether a message of ours was made under the protection of `config`.
+pub(crate) fn is_ours(config: &Config, header: &PkiHeader) -> bool {
+    let kid = match &config.protection {
+        Protection::Signature { certificate, .. } => certificate.subject_key_identifier(),
+        Protection::PasswordBasedMac { reference, .. } | Protection::Pbmac1 { reference, .. } => {
+            Some(reference.as_slice())
+        }
+    };
+    header.sender_kid.as_ref().map(OctetString::as_bytes) == kid
+        && sender(config).is_ok_and(|sender| header.sender_name() == Some(&sender))
+        && header.protection_alg.as_ref().is_some_and(MacAlgorithm::is_mac)
+            == config.protection.secret().is_some()
+}
+
+/// certConf with hashAlg is of version 3 (RFC 9810 §7).
+fn needs_version_3(body: &PkiBody) -> bool {
+    matches!(body, PkiBody::CertConf(content) if content.iter().any(|status| status.hash_alg.is_some()))
+}
+
+fn sender(config: &Config) -> der::Result<Name> {
+    match &config.protection {
+        Protection::Signature { certificate, .. } => Name::from_der(certificate.subject()),
+        Protection::PasswordBasedMac { reference, .. } | Protection::Pbmac1 { reference, .. } => {
+            common_name(reference)
         }
     }
 }

@@ -7,18 +7,19 @@
 //!                                                   └─ pkiconf, implicit confirmation, refusal ─► Over
 //! ```
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use cmp_message::{
-    BodyType, CertReqMsg, CertRequest, CertStatus, Exact, PkiBody, PkiMessage, PollReq,
-    certificate::Certificate, crypto::SignatureAlgorithm,
+    BodyType, CertReqMsg, CertRequest, Exact, PkiBody, PkiMessage, PollReq, Raw, certificate::Certificate,
+    crypto::SignatureAlgorithm,
 };
 use der::asn1::OctetString;
 
 use crate::{
     Action, Config, Enrolled, Exchange, Failure, JobId, JobResult, KeyId, Operation, Protection, Refusal,
     Report, Request, ResponseError, StateError, Time, TransferFailure,
+    issued::cert_status,
     outgoing::{self, Ids, Protected},
     record::{self, IssuedRecord, Record},
     seed::Seed,
@@ -54,9 +55,13 @@ pub struct Transaction {
     awaited: BodyType,
     poll_id: i64,
     message: Vec<u8>,
+    /// implicitConfirm was asked for.
+    implicit: bool,
     issued: Option<Issued>,
     phase: Phase,
-    deadline: Option<Duration>,
+    /// When this life of the transaction began, on the monotonic clock, and what earlier lives took.
+    started: Duration,
+    spent_before: Duration,
     actions: VecDeque<Action>,
     next_job: u32,
 }
@@ -82,6 +87,7 @@ enum Phase {
     /// The state is being kept before the message goes out.
     Store {
         job: JobId,
+        then: Then,
     },
     /// The message is under way.
     Await,
@@ -90,6 +96,14 @@ enum Phase {
     /// A pollReq is due at this time.
     Poll(Duration),
     Over,
+}
+
+/// What follows when a state is kept.
+#[derive(Clone, Copy)]
+enum Then {
+    Send,
+    /// A pollReq after this many seconds.
+    Poll(u64),
 }
 
 impl Transaction {
@@ -108,10 +122,11 @@ impl Transaction {
         transaction
     }
 
-    /// Takes up the transaction whose state was kept last. `config` is the one that it was begun with; `seed` is new.
+    /// Takes up the transaction whose state was kept last: sends the message that was under way once more, byte for byte,
+    /// or waits the whole of the last checkAfter. `config` is the one that it was begun with; `seed` is new.
     ///
     /// # Errors
-    /// [`StateError`] for a state that this version cannot read.
+    /// [`StateError`] for a state that this version cannot read, or that was begun under another protection.
     pub fn resume(
         config: impl Into<Arc<Config>>,
         state: &[u8],
@@ -120,10 +135,7 @@ impl Transaction {
     ) -> Result<Self, StateError> {
         let stored = Record::decode(state)?;
         let id = |octets: &OctetString| octets.as_bytes().try_into().map_err(|_| StateError::Malformed);
-        let request_type = match stored.awaited {
-            24 => BodyType::Ir,
-            other => record::kind(other)?,
-        };
+        let request_type = record::kind(stored.request_kind)?;
         let mut transaction = Self::empty(config.into(), request_type, KeyId(stored.key), seed, now);
         transaction.sent = record::kind(stored.kind)?;
         transaction.awaited = record::kind(stored.awaited)?;
@@ -133,20 +145,33 @@ impl Transaction {
         transaction.sender_nonce = id(&stored.sender_nonce)?;
         transaction.request = Some(stored.request);
         transaction.message = stored.message.into_bytes().into_vec();
+        transaction.implicit = stored.implicit;
+        transaction.spent_before = Duration::from_secs(stored.spent_s);
+        transaction.peer_nonce = stored.peer_nonce.into_bytes().into_vec();
+        transaction.known_signer = stored
+            .signer
+            .and_then(|signer| Certificate::from_der(signer.as_bytes()).ok());
         transaction.issued = stored.issued.map(|record| Issued {
             certificate: Certificate::from_der(record.certificate.as_bytes()).ok(),
             refusal: record.refused.clone().map(Refusal::Earlier),
             record,
         });
-        transaction.send();
+        let header = PkiMessage::peek_header(&transaction.message).map_err(|_| StateError::Malformed)?;
+        if !outgoing::is_ours(&transaction.config, &header) {
+            return Err(StateError::OtherProtection);
+        }
+        match stored.check_after_s {
+            Some(s) => transaction.poll_after(now, s),
+            None => transaction.send(),
+        }
         Ok(transaction)
     }
 
     fn empty(config: Arc<Config>, request_type: BodyType, key: KeyId, seed: [u8; 32], now: Time) -> Self {
         Self {
-            deadline: config
-                .max_total_wait
-                .map(|wait| now.monotonic.saturating_add(wait)),
+            implicit: config.implicit_confirm,
+            started: now.monotonic,
+            spent_before: Duration::ZERO,
             config,
             seed: Seed::new(seed),
             request_type,
@@ -183,13 +208,13 @@ impl Transaction {
             Phase::Over => return None,
             _ => None,
         };
-        due.into_iter().chain(self.deadline).min()
+        due.into_iter().chain(self.deadline()).min()
     }
 
     /// How a signature or the keeping of a state ended.
     pub fn handle_done(&mut self, now: Time, job: JobId, result: JobResult) {
         let awaited = match &self.phase {
-            Phase::Proof { job, .. } | Phase::Protect { job, .. } | Phase::Store { job } => *job,
+            Phase::Proof { job, .. } | Phase::Protect { job, .. } | Phase::Store { job, .. } => *job,
             _ => return,
         };
         if awaited != job {
@@ -203,10 +228,13 @@ impl Transaction {
                 JobResult::Signed(signature),
             ) => self.proven(now, cert_req, algorithm, &signature),
             (Phase::Protect { message, .. }, JobResult::Signed(signature)) => {
-                outgoing::with_signature(&self.config, message, &signature).and_then(|m| self.store(m))
+                outgoing::with_signature(&self.config, message, &signature).and_then(|m| self.keep(now, m))
             }
-            (Phase::Store { .. }, JobResult::Stored) => {
-                self.send();
+            (Phase::Store { then, .. }, JobResult::Stored) => {
+                match then {
+                    Then::Send => self.send(),
+                    Then::Poll(s) => self.poll_after(now, s),
+                }
                 Ok(())
             }
             (Phase::Store { .. }, _) => Err(Failure::Storage),
@@ -219,6 +247,9 @@ impl Transaction {
 
     /// The answer to the message that was sent last, whatever it is.
     pub fn handle_response(&mut self, now: Time, message: &[u8]) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
         if !matches!(self.phase, Phase::Await) {
             return self.report(Report::UnexpectedResponse);
         }
@@ -257,7 +288,7 @@ impl Transaction {
         if matches!(self.phase, Phase::Over) {
             return;
         }
-        if self.deadline.is_some_and(|deadline| now.monotonic >= deadline) {
+        if self.deadline().is_some_and(|deadline| now.monotonic >= deadline) {
             return self.fail(Failure::TimedOut(self.exchange()));
         }
         match self.phase {
@@ -276,10 +307,17 @@ impl Transaction {
 
     /// Ends the transaction from this side. The RA is not told: what it issued it drops when no certConf comes.
     pub fn give_up(&mut self) {
-        self.fail(Failure::GivenUp);
+        if !matches!(self.phase, Phase::Over) {
+            self.fail(Failure::GivenUp);
+        }
     }
 
     fn prove(&mut self, request: &Request) -> Result<(), Failure> {
+        if let Operation::Update(old) = &request.operation
+            && !self.signs_with(old)
+        {
+            return Err(Failure::UpdateProtection);
+        }
         self.new_transaction_id()?;
         let cert_req = request.cert_request().map_err(|_| Failure::Encoding)?;
         let job = self.job();
@@ -341,9 +379,9 @@ impl Transaction {
             sender_nonce: &self.sender_nonce,
             recip_nonce: (!first).then_some(self.peer_nonce.as_slice()),
         };
-        let ask = first && self.config.implicit_confirm;
+        let ask = first && self.implicit;
         match outgoing::message(&self.config, &ids, body, ask, now.utc_s, &mut self.seed)? {
-            Protected::Complete(message) => self.store(message),
+            Protected::Complete(message) => self.keep(now, message),
             Protected::Unsigned(message) => {
                 let input = message.protected_part().map_err(|_| Failure::Encoding)?;
                 let Protection::Signature { key, algorithm, .. } = self.config.protection else {
@@ -362,10 +400,19 @@ impl Transaction {
         }
     }
 
-    fn store(&mut self, message: Vec<u8>) -> Result<(), Failure> {
+    /// Takes a finished message, to be sent when it is kept.
+    fn keep(&mut self, now: Time, message: Vec<u8>) -> Result<(), Failure> {
+        self.message = message;
+        self.store(now, Then::Send)
+    }
+
+    fn store(&mut self, now: Time, then: Then) -> Result<(), Failure> {
+        let spent = now.monotonic.saturating_sub(self.started);
+        let signer = self.known_signer.as_ref().map(|signer| Raw::new(signer.as_der()));
         let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(|_| Failure::Encoding);
         let record = Record {
             version: Record::VERSION,
+            request_kind: record::code(self.request_type),
             kind: record::code(self.sent),
             awaited: record::code(self.awaited),
             attempt: self.attempt,
@@ -374,13 +421,20 @@ impl Transaction {
             transaction_id: octets(&self.transaction_id)?,
             sender_nonce: octets(&self.sender_nonce)?,
             request: self.request.clone().ok_or(Failure::Encoding)?,
-            message: octets(&message)?,
+            message: octets(&self.message)?,
+            implicit: self.implicit,
+            spent_s: self.spent_before.saturating_add(spent).as_secs(),
+            peer_nonce: octets(&self.peer_nonce)?,
             issued: self.issued.as_ref().map(|issued| issued.record.clone()),
+            check_after_s: match then {
+                Then::Send => None,
+                Then::Poll(s) => Some(s),
+            },
+            signer: signer.transpose().map_err(|_| Failure::Encoding)?,
         };
         let state = record.encode().map_err(|_| Failure::Encoding)?;
-        self.message = message;
         let job = self.job();
-        self.phase = Phase::Store { job };
+        self.phase = Phase::Store { job, then };
         self.actions.push_back(Action::Store { job, state });
         Ok(())
     }
@@ -399,24 +453,13 @@ impl Transaction {
     /// Confirms or refuses the certificate.
     fn confirm(&mut self, now: Time) -> Result<(), Failure> {
         let issued = self.issued.as_ref().ok_or(Failure::Encoding)?;
-        let hash = issued
-            .certificate
-            .as_ref()
-            .and_then(|certificate| certificate.signature_algorithm().ok())
-            .map_or(cmp_message::crypto::HashAlgorithm::Sha256, |algorithm| {
-                algorithm.hash_algorithm()
-            });
-        let digest = self
-            .config
-            .crypto
-            .digest(hash, issued.record.certificate.as_bytes())
-            .map_err(Failure::Key)?;
-        let status = CertStatus {
-            cert_hash: OctetString::new(digest.as_bytes()).map_err(|_| Failure::Encoding)?,
-            cert_req_id: 0,
-            status_info: issued.record.refused.clone(),
-            hash_alg: None,
-        };
+        let record = &issued.record;
+        let status = cert_status(
+            &self.config,
+            record.certificate.as_bytes(),
+            record.refused.clone(),
+        )
+        .map_err(Failure::Key)?;
         self.awaited = BodyType::CertConf;
         self.compose(now, PkiBody::CertConf(alloc::vec![status]))
     }
@@ -447,11 +490,25 @@ impl Transaction {
         self.actions.push_back(Action::Done(result));
     }
 
+    fn poll_after(&mut self, now: Time, check_after_s: u64) {
+        self.phase = Phase::Poll(now.monotonic.saturating_add(Duration::from_secs(check_after_s)));
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let left = self.config.max_total_wait?.saturating_sub(self.spent_before);
+        Some(self.started.saturating_add(left))
+    }
+
+    /// Whether our messages are signed with the key of this certificate.
+    fn signs_with(&self, certificate: &Certificate) -> bool {
+        matches!(&self.config.protection, Protection::Signature { certificate: ours, .. } if ours == certificate)
+    }
+
+    /// The one way to end without a certificate; to be called once.
     fn fail(&mut self, failure: Failure) {
-        if matches!(self.phase, Phase::Over) && self.actions.iter().any(|a| matches!(a, Action::Done(_))) {
-            return;
-        }
         self.phase = Phase::Over;
+        // What nobody has begun need not be done any more.
+        self.actions.retain(|action| matches!(action, Action::Report(_)));
         self.actions.push_back(Action::Done(Err(failure)));
     }
 
@@ -466,11 +523,12 @@ impl Transaction {
         }
     }
 
-    fn exchange(&self) -> Exchange {
-        Exchange {
+    fn exchange(&self) -> Box<Exchange> {
+        Box::new(Exchange {
             sent: self.sent,
             transaction_id: self.transaction_id.to_vec(),
-        }
+            sender: None,
+        })
     }
 
     fn job(&mut self) -> JobId {

@@ -426,8 +426,9 @@ fn a_stored_state_sends_the_same_message_again_and_ends_where_it_should() {
             enrolled.certificate.public_key(),
             ra.station_keys()[1].public_key()
         );
+        let config = std::sync::Arc::new(config());
         for cut in 0..state.len() {
-            assert!(Transaction::resume(config(), &state[..cut], [1; 32], now()).is_err());
+            assert!(Transaction::resume(config.clone(), &state[..cut], [1; 32], now()).is_err());
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What an answer does to a transaction.
 
 use alloc::{string::String, vec::Vec};
-use core::time::Duration;
 
 use cmp_message::{
     BodyType, CertOrEncCert, CertRepMessage, ErrorMsgContent, PkiBody, PkiFailure, PkiMessage, PkiStatus,
     PollRep, Raw,
     mac::Secret,
+    path::MAX_UNTRUSTED_CERTIFICATES,
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
 
-use super::{Issued, Phase, SUSPENDED_S, Transaction};
+use super::{Issued, MAX_ATTEMPTS, Phase, SUSPENDED_S, Then, Transaction};
 use crate::{
     Failure, Report, ResponseError, Time,
     issued::{self, Issued as Candidate},
@@ -25,13 +25,14 @@ impl Transaction {
         }
         let message =
             PkiMessage::from_bytes(bytes).map_err(|_| self.response_error(ResponseError::Malformed))?;
-        let authenticated = self.authenticate(now, &message)?;
+        self.react(now, &message)
+            .map_err(|failure| failure.with_sender(&message.header))
+    }
+
+    fn react(&mut self, now: Time, message: &PkiMessage) -> Result<(), Failure> {
+        let authenticated = self.authenticate(now, message)?;
         if let (Authenticated::Unprotected, PkiBody::Error(error)) = (&authenticated, &*message.body) {
-            let status = error.pki_status_info.clone();
-            return Err(Failure::UnprotectedError {
-                exchange: self.exchange(),
-                status,
-            });
+            return self.unprotected_error(now, error);
         }
         if let Authenticated::Signer(signer) = authenticated {
             self.known_signer = Some(signer);
@@ -44,7 +45,7 @@ impl Transaction {
             .unwrap_or_default();
         match (&*message.body, self.awaited) {
             (PkiBody::Ip(content), BodyType::Ir) | (PkiBody::Kup(content), BodyType::Kur) => {
-                self.certificate_response(now, &message, content)
+                self.certificate_response(now, message, content)
             }
             (PkiBody::PkiConf(_), BodyType::CertConf) => {
                 self.confirmed(false);
@@ -80,7 +81,7 @@ impl Transaction {
             },
             anchors: &config.anchors,
             intermediates: &config.intermediates,
-            signer_usage: None,
+            signer_usage: config.signer_usage,
             known_signer: self.known_signer.as_ref(),
             secret: &lookup,
             unprotected_errors: true,
@@ -132,7 +133,8 @@ impl Transaction {
             None => return Err(self.response_error(ResponseError::MissingCertificate)),
         };
         self.take_certificate(now, message, content, certificate, modified)?;
-        let implicit = self.config.implicit_confirm && message.header.implicit_confirm();
+        // Granted without having been asked for is not granted.
+        let implicit = self.implicit && message.header.implicit_confirm();
         match (
             implicit,
             self.issued.as_ref().and_then(|issued| issued.refusal.clone()),
@@ -155,15 +157,25 @@ impl Transaction {
         certificate: &Raw,
         modified: bool,
     ) -> Result<(), Failure> {
-        let request = self.request.as_ref().ok_or(Failure::Encoding)?;
         let ca_pubs = content.ca_pubs.clone().unwrap_or_default();
-        let chain = message.extra_certs.clone().unwrap_or_default();
-        let others: Vec<Raw> = chain.iter().chain(&ca_pubs).cloned().collect();
+        let by_mac = self.config.protection.secret().is_some();
+        if !by_mac && !ca_pubs.is_empty() {
+            self.report(Report::CaPubsIgnored { count: ca_pubs.len() });
+        }
+        let new_anchors: Vec<Raw> = ca_pubs
+            .into_iter()
+            .filter(|_| by_mac)
+            .take(MAX_UNTRUSTED_CERTIFICATES)
+            .collect();
+        let mut chain = message.extra_certs.clone().unwrap_or_default();
+        chain.truncate(MAX_UNTRUSTED_CERTIFICATES);
         let candidate = Candidate {
             der: certificate.as_bytes(),
             modified,
-            others: &others,
+            others: &chain,
+            new_anchors: &new_anchors,
         };
+        let request = self.request.as_ref().ok_or(Failure::Encoding)?;
         let mut reports = Vec::new();
         let verdict = issued::check(
             &self.config,
@@ -172,10 +184,6 @@ impl Transaction {
             now.utc_s,
             &mut reports,
         );
-        let by_mac = self.config.protection.secret().is_some();
-        if !by_mac && !ca_pubs.is_empty() {
-            reports.push(Report::CaPubsIgnored { count: ca_pubs.len() });
-        }
         let refusal = verdict.as_ref().err().cloned();
         let refused = refusal.as_ref().map(issued::Refusal::status);
         reports.extend(refused.clone().map(|status| Report::Refusing { status }));
@@ -183,7 +191,7 @@ impl Transaction {
             record: IssuedRecord {
                 certificate: certificate.clone(),
                 chain,
-                new_anchors: if by_mac { ca_pubs } else { Vec::new() },
+                new_anchors,
                 refused,
             },
             certificate: verdict.ok(),
@@ -213,8 +221,8 @@ impl Transaction {
                 reason,
             }
         });
-        self.phase = Phase::Poll(now.monotonic.saturating_add(Duration::from_secs(check_after_s)));
-        Ok(())
+        // The peer's nonce and the delay must outlive a restart: the next pollReq names the one after the other.
+        self.store(now, Then::Poll(check_after_s))
     }
 
     fn error(&mut self, now: Time, error: &ErrorMsgContent) -> Result<(), Failure> {
@@ -230,10 +238,26 @@ impl Transaction {
             self.confirmed(false);
             return Ok(());
         }
-        if self.sent == self.request_type && status.contains(PkiFailure::TransactionIdInUse) {
+        self.refused(now, error)
+    }
+
+    /// An error that nobody has signed: it may end the transaction where that is wanted, and can do nothing else.
+    fn unprotected_error(&mut self, now: Time, error: &ErrorMsgContent) -> Result<(), Failure> {
+        if self.config.accept_unprotected_errors {
+            return self.refused(now, error);
+        }
+        Err(Failure::UnprotectedError {
+            exchange: self.exchange(),
+            status: error.pki_status_info.clone(),
+        })
+    }
+
+    fn refused(&mut self, now: Time, error: &ErrorMsgContent) -> Result<(), Failure> {
+        let mut status = error.pki_status_info.clone();
+        let in_use = self.sent == self.request_type && status.contains(PkiFailure::TransactionIdInUse);
+        if in_use && self.attempt < MAX_ATTEMPTS {
             return self.begin_again(now);
         }
-        let mut status = status.clone();
         if let Some(details) = &error.error_details {
             status
                 .status_string
