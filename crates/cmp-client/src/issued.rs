@@ -203,3 +203,44 @@ fn parsed(certificates: &[Raw]) -> impl Iterator<Item = Certificate> {
         .take(path::MAX_UNTRUSTED_CERTIFICATES)
         .filter_map(|der| Certificate::from_der(der.as_bytes()).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cmp_message::crypto::{Crypto, RustCrypto};
+    use x509_cert::name::Name;
+
+    fn certificate_with(last_byte_of_oid: u8) -> Vec<u8> {
+        let pem = include_str!("../../../tests/fixtures/openssl-3.0/pki/lc.crt");
+        let mut der = der::Document::from_pem(pem).unwrap().1.into_vec();
+        let ecdsa_with_sha256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+        let places: Vec<_> = (0..der.len() - 8)
+            .filter(|at| der[*at..at + 8] == ecdsa_with_sha256)
+            .collect();
+        places.iter().for_each(|at| der[at + 7] = last_byte_of_oid);
+        assert_eq!(places.len(), 2);
+        der
+    }
+
+    #[test]
+    fn a_certificate_is_hashed_as_its_signature_algorithm_says_also_where_it_is_refused() {
+        let protection = crate::Protection::Pbmac1 {
+            reference: Vec::new(),
+            secret: cmp_message::mac::Secret::new(Vec::new()),
+        };
+        let config = Config::new(&RustCrypto, Name::default(), protection, Vec::new());
+        for (byte, hash, named) in [
+            (2, HashAlgorithm::Sha256, false),
+            (3, HashAlgorithm::Sha384, false),
+            (4, HashAlgorithm::Sha512, false),
+            (0x7f, HashAlgorithm::Sha256, true),
+        ] {
+            let certificate = certificate_with(byte);
+            let refused = Some(Refusal::OtherKey.status());
+            let status = cert_status(&config, &certificate, refused).unwrap();
+            let expected = RustCrypto.digest(hash, &certificate).unwrap();
+            assert_eq!(status.cert_hash.as_bytes(), expected.as_bytes());
+            assert_eq!(status.hash_alg.map(|id| id.oid), named.then(|| hash.oid()));
+        }
+    }
+}

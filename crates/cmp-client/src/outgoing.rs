@@ -84,16 +84,18 @@ pub(crate) fn message(
 
 /// Whether a message of ours was made under the protection of `config`.
 pub(crate) fn is_ours(config: &Config, header: &PkiHeader) -> bool {
-    let kid = match &config.protection {
-        Protection::Signature { certificate, .. } => certificate.subject_key_identifier(),
-        Protection::PasswordBasedMac { reference, .. } | Protection::Pbmac1 { reference, .. } => {
-            Some(reference.as_slice())
+    let by_mac = header.protection_alg.as_ref().is_some_and(MacAlgorithm::is_mac);
+    let kid = header.sender_kid.as_ref().map(OctetString::as_bytes);
+    match &config.protection {
+        Protection::Signature { certificate, .. } => {
+            !by_mac
+                && kid == certificate.subject_key_identifier()
+                && sender(config).is_ok_and(|sender| header.sender_name() == Some(&sender))
         }
-    };
-    header.sender_kid.as_ref().map(OctetString::as_bytes) == kid
-        && sender(config).is_ok_and(|sender| header.sender_name() == Some(&sender))
-        && header.protection_alg.as_ref().is_some_and(MacAlgorithm::is_mac)
-            == config.protection.secret().is_some()
+        Protection::PasswordBasedMac { reference, .. } | Protection::Pbmac1 { reference, .. } => {
+            by_mac && kid == Some(reference)
+        }
+    }
 }
 
 /// certConf with hashAlg is of version 3 (RFC 9810 §7).

@@ -26,6 +26,8 @@ use crate::{
 };
 
 mod answer;
+#[cfg(test)]
+mod replay;
 
 /// New transactions for one request at most, where its outcome is unknown or its transactionID is in use.
 const MAX_ATTEMPTS: u8 = 3;

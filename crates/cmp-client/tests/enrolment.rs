@@ -510,3 +510,57 @@ fn an_ra_that_does_not_know_the_secret_may_sign_its_refusal_and_nothing_else() {
         ResponseError::Validation(ValidationError::WrongProtectionKind)
     );
 }
+
+#[test]
+fn an_update_under_another_certificate_or_a_secret_is_refused_before_anything_is_signed() {
+    let mut ra = Ra::new();
+    let old = run(&mut ra, config()).unwrap();
+    let (_, request) = update_request(&old.certificate);
+    for config in [config(), mac_config(false)] {
+        let mut transaction = Transaction::new(config, request.clone(), [9; 32], now());
+        let Some(Action::Done(Err(failure))) = transaction.poll_action() else {
+            panic!()
+        };
+        assert_eq!(failure, Failure::UpdateProtection);
+    }
+}
+
+#[test]
+fn an_unprotected_error_ends_as_a_rejection_where_it_is_believed_and_still_confirms_and_delays_nothing() {
+    for status in [
+        PkiStatusInfo::rejection(PkiFailure::SystemFailure, "down"),
+        PkiStatusInfo::rejection(PkiFailure::CertConfirmed, ""),
+        PkiStatus::WAITING.into(),
+    ] {
+        let mut ra = Ra::new();
+        let config = Config {
+            accept_unprotected_errors: true,
+            ..config()
+        };
+        let mut transaction = start(&ra, config);
+        let keys = ra.station_keys();
+        let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
+        let failure = drive(&mut transaction, now(), find, |now, message| {
+            if ra.seen == [BodyType::Ir] {
+                ra.error = Some(status.clone());
+                ra.unprotected = true;
+            }
+            ra.answer(now, message)
+        })
+        .unwrap_err();
+        assert!(matches!(failure, Failure::Rejected { .. }), "{failure}");
+        assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf]);
+    }
+}
+
+#[test]
+fn a_transaction_id_that_is_always_in_use_ends_with_what_the_ra_says_and_who_it_is() {
+    let mut ra = Ra::new();
+    ra.error = Some(PkiStatusInfo::rejection(PkiFailure::TransactionIdInUse, ""));
+    let text = run(&mut ra, config()).unwrap_err().to_string();
+    assert!(
+        text.contains("transactionIdInUse") && text.contains("CN=RA"),
+        "{text}"
+    );
+    assert_eq!(ra.seen.len(), 3);
+}

@@ -1,4 +1,6 @@
 //! A small RA that can be told to misbehave, made of `cmp-message` alone.
+// Each test file uses its part.
+#![allow(dead_code)]
 
 use cmp_client::{Config, KeyId, Operation, Protection, Request, Time, Transaction};
 use cmp_message::{
@@ -31,6 +33,8 @@ pub struct Ra {
     pub messages: Vec<Vec<u8>>,
     pub transactions: Vec<Vec<u8>>,
     pub confirmed: Vec<bool>,
+    /// Every certificate that was made, also the wrong ones.
+    pub issued: Vec<Certificate>,
     pub last_old_cert_id: Option<CertId>,
     pub grant_implicit: bool,
     /// checkAfter of each pollRep to give.
@@ -228,6 +232,7 @@ impl Ra {
             messages: Vec::new(),
             transactions: Vec::new(),
             confirmed: Vec::new(),
+            issued: Vec::new(),
             last_old_cert_id: None,
             grant_implicit: false,
             polls: Vec::new(),
@@ -276,6 +281,12 @@ impl Ra {
             Some(tamper) => tamper(answer),
             None => answer.to_bytes().unwrap(),
         })
+    }
+
+    /// An answer that says what it is told to, and is authentic.
+    pub fn say(&mut self, request: &[u8], body: PkiBody) -> Vec<u8> {
+        let message = PkiMessage::from_bytes(request).unwrap();
+        self.protect(&message, body).to_bytes().unwrap()
     }
 
     fn body(&mut self, now: Time, message: &PkiMessage) -> PkiBody {
@@ -336,7 +347,10 @@ impl Ra {
         if let Some(status) = self.reject.clone() {
             return self.response(status, None);
         }
-        let (_, request) = self.pending.clone().unwrap();
+        let Some((_, request)) = self.pending.clone() else {
+            let status = PkiStatusInfo::rejection(PkiFailure::BadRequest, "polled for nothing");
+            return PkiBody::Error(ErrorMsgContent::from(status));
+        };
         let template = &request.cert_req.cert_template;
         let other = Name::from_str("CN=Somebody else").unwrap();
         let subject = if self.issue_other_subject {
@@ -350,6 +364,7 @@ impl Ra {
         };
         self.serial += 1;
         let certificate = issue(&key(1), "CN=Root", self.serial, subject, &public_key);
+        self.issued.push(certificate.clone());
         self.response(self.status.into(), Some(certificate))
     }
 

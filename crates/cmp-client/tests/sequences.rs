@@ -1,0 +1,506 @@
+//! Any sequence of answers, transfer failures, failing completions and restarts: a transaction never panics, ends in bounded
+//! steps, and succeeds only with a certificate that the RA issued for its key and that was confirmed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod ra;
+
+use std::{sync::Arc, time::Duration};
+
+use cmp_client::{Action, Config, Enrolled, Failure, JobResult, KeyId, Time, Transaction, TransferFailure};
+use cmp_message::{
+    ErrorMsgContent, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus, PkiStatusInfo, PollRep,
+    crypto::{Crypto, HashAlgorithm, RustCrypto, SigningKey},
+};
+use proptest::prelude::*;
+use ra::{NOW_S, Ra, config, mac_config, request};
+
+/// No run of the operations below, and of an RA that behaves after them, takes more.
+const MAX_STEPS: usize = 400;
+
+/// What happens to a message that is sent, or to a completion that is due.
+#[derive(Clone, Debug)]
+enum Op {
+    /// The RA's answer.
+    Answer,
+    /// The RA's answer with one bit changed.
+    Mutated(usize, u8),
+    /// The RA's answer, cut short.
+    Cut(usize),
+    /// The answer of before, once more.
+    Duplicate,
+    /// Bytes.
+    Noise(Vec<u8>),
+    /// An authentic answer with a body that may have no place here.
+    Authentic(Body),
+    /// The same without protection.
+    Unprotected(Body),
+    /// No answer.
+    Lost,
+    NotSent,
+    Refused,
+    /// The process dies before the message has left, or after it was answered and before that was taken.
+    Restart {
+        answered: bool,
+    },
+    /// The RA's answer, and at once bytes that nobody asked for.
+    Extra(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    PkiConf,
+    PollRep(i64, i64),
+    Waiting,
+    CertConfirmed,
+    InUse,
+    Rejection,
+    Genp,
+}
+
+impl Body {
+    fn make(self) -> PkiBody {
+        let error = |failure| PkiBody::Error(ErrorMsgContent::from(PkiStatusInfo::rejection(failure, "")));
+        match self {
+            Self::PkiConf => PkiBody::PkiConf(der::asn1::Null),
+            Self::PollRep(cert_req_id, check_after) => PkiBody::PollRep(vec![PollRep {
+                cert_req_id,
+                check_after,
+                reason: None,
+            }]),
+            Self::Waiting => PkiBody::Error(ErrorMsgContent::from(PkiStatusInfo::from(PkiStatus::WAITING))),
+            Self::CertConfirmed => error(PkiFailure::CertConfirmed),
+            Self::InUse => error(PkiFailure::TransactionIdInUse),
+            Self::Rejection => error(PkiFailure::BadRequest),
+            Self::Genp => PkiBody::Genp(Vec::new()),
+        }
+    }
+
+    /// The RA says by this that it has taken a certConf.
+    fn confirms(self) -> bool {
+        matches!(self, Self::PkiConf | Self::CertConfirmed)
+    }
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        Just(Body::PkiConf),
+        (
+            -1i64..2,
+            prop_oneof![Just(0), Just(-5), Just(i64::MAX), 1i64..100_000]
+        )
+            .prop_map(|(id, s)| Body::PollRep(id, s)),
+        Just(Body::Waiting),
+        Just(Body::CertConfirmed),
+        Just(Body::InUse),
+        Just(Body::Rejection),
+        Just(Body::Genp),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let noise = || proptest::collection::vec(any::<u8>(), 0..64);
+    prop_oneof![
+        10 => Just(Op::Answer),
+        1 => (any::<usize>(), 0u8..8).prop_map(|(at, bit)| Op::Mutated(at, bit)),
+        1 => any::<usize>().prop_map(Op::Cut),
+        1 => Just(Op::Duplicate),
+        1 => noise().prop_map(Op::Noise),
+        3 => body().prop_map(Op::Authentic),
+        1 => body().prop_map(Op::Unprotected),
+        4 => Just(Op::Lost),
+        2 => Just(Op::NotSent),
+        1 => Just(Op::Refused),
+        5 => any::<bool>().prop_map(|answered| Op::Restart { answered }),
+        2 => noise().prop_map(Op::Extra),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    ops: Vec<Op>,
+    mac: bool,
+    ask_implicit: bool,
+    grant_implicit: bool,
+    believe_errors: bool,
+    limited: bool,
+    polls: Vec<i64>,
+    delay_confirmation: bool,
+    other_key: bool,
+    other_subject: bool,
+    /// The number of the completion that fails.
+    failing_job: Option<usize>,
+    /// The number of the keeping before whose completion the process dies.
+    die_in_store: Option<usize>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (
+        proptest::collection::vec(op(), 0..12),
+        proptest::bool::weighted(0.15),
+        any::<[bool; 4]>(),
+        proptest::collection::vec(1i64..100_000, 0..3),
+        (
+            proptest::bool::weighted(0.2),
+            proptest::bool::weighted(0.1),
+            proptest::bool::weighted(0.1),
+        ),
+        proptest::option::weighted(0.1, 0usize..8),
+        proptest::option::weighted(0.4, 0usize..8),
+    )
+        .prop_map(
+            |(
+                ops,
+                mac,
+                [ask_implicit, grant_implicit, believe_errors, limited],
+                polls,
+                wrong,
+                failing_job,
+                die,
+            )| Case {
+                ops,
+                mac,
+                ask_implicit,
+                grant_implicit,
+                believe_errors,
+                limited,
+                polls,
+                delay_confirmation: wrong.0,
+                other_key: wrong.1,
+                other_subject: wrong.2,
+                failing_job,
+                die_in_store: die,
+            },
+        )
+}
+
+/// A station that dies and comes back, and everything that it must hold to.
+struct World {
+    ra: Ra,
+    config: Arc<Config>,
+    now: Time,
+    transaction: Transaction,
+    lives: u8,
+    /// What was kept last.
+    kept: Option<Kept>,
+    last_answer: Vec<u8>,
+    /// certHash of each certConf of ours that accepts.
+    accepted: Vec<Vec<u8>>,
+    /// An authentic answer said that the certConf was taken.
+    said_confirmed: bool,
+    jobs: usize,
+    stores: usize,
+}
+
+#[derive(Clone)]
+struct Kept {
+    state: Vec<u8>,
+    /// The message that is to be sent now and by a restart; `None`: a delay is to be waited for.
+    message: Option<Vec<u8>>,
+}
+
+impl World {
+    fn new(case: &Case) -> Self {
+        let mut ra = Ra::new();
+        ra.grant_implicit = case.grant_implicit;
+        ra.polls = case.polls.clone();
+        ra.delay_confirmation = case.delay_confirmation && case.polls.is_empty();
+        ra.issue_other_key = case.other_key;
+        ra.issue_other_subject = case.other_subject;
+        let base = if case.mac { mac_config(false) } else { config() };
+        let config = Arc::new(Config {
+            implicit_confirm: case.ask_implicit,
+            accept_unprotected_errors: case.believe_errors,
+            max_total_wait: case.limited.then_some(Duration::from_secs(250_000)),
+            ..base
+        });
+        let now = Time {
+            monotonic: Duration::from_secs(5),
+            utc_s: Some(NOW_S),
+        };
+        let transaction = Transaction::new(config.clone(), request(&ra), [1; 32], now);
+        Self {
+            ra,
+            config,
+            now,
+            transaction,
+            lives: 1,
+            kept: None,
+            last_answer: Vec::new(),
+            accepted: Vec::new(),
+            said_confirmed: false,
+            jobs: 0,
+            stores: 0,
+        }
+    }
+
+    fn run(&mut self, case: &Case) -> Result<Enrolled, Failure> {
+        let mut ops = case.ops.iter();
+        for _ in 0..MAX_STEPS {
+            match self.transaction.poll_action() {
+                Some(Action::Sign { job, key, input, .. }) => {
+                    let signature = self.sign(key, &input);
+                    self.complete(case, job, JobResult::Signed(signature));
+                }
+                Some(Action::Store { job, state }) => {
+                    self.stores += 1;
+                    if case.die_in_store == Some(self.stores) && self.kept.is_some() {
+                        self.restart();
+                    } else if self.complete(case, job, JobResult::Stored) {
+                        self.kept = Some(self.look_into(state));
+                    }
+                }
+                Some(Action::Send { message, .. }) => self.send(ops.next().unwrap_or(&Op::Answer), message),
+                Some(Action::Done(result)) => {
+                    self.is_over();
+                    return result;
+                }
+                Some(_) => {}
+                None => self.pass_time(),
+            }
+        }
+        panic!("no end after {MAX_STEPS} steps");
+    }
+
+    /// What a restart would do: send a message, or wait exactly as the one that lives.
+    fn look_into(&self, state: Vec<u8>) -> Kept {
+        let mut probe = Transaction::resume(self.config.clone(), &state, [99; 32], self.now).unwrap();
+        let message = match probe.poll_action() {
+            Some(Action::Send { message, .. }) => Some(message),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(probe.poll_timeout(), self.transaction.poll_timeout());
+        Kept { state, message }
+    }
+
+    fn sign(&self, key: KeyId, input: &[u8]) -> Vec<u8> {
+        self.ra.station_keys()[key.0 as usize].sign(input).unwrap()
+    }
+
+    /// Completes a job, or lets it fail; a completion of another job and one that came before change nothing.
+    fn complete(&mut self, case: &Case, job: cmp_client::JobId, result: JobResult) -> bool {
+        self.jobs += 1;
+        let fails = case.failing_job == Some(self.jobs);
+        let result = if fails { JobResult::Failed } else { result };
+        self.transaction.handle_done(self.now, job, result.clone());
+        self.transaction.handle_done(self.now, job, result);
+        !fails
+    }
+
+    fn send(&mut self, op: &Op, message: Vec<u8>) {
+        let kept = self.kept.as_ref().expect("sent without being kept");
+        assert_eq!(
+            kept.message.as_ref(),
+            Some(&message),
+            "another message than was kept"
+        );
+        if let PkiBody::CertConf(content) = PkiMessage::from_bytes(&message).unwrap().body.into_value() {
+            let accepts = |status: &PkiStatusInfo| status.status == PkiStatus::ACCEPTED;
+            let accepted = content
+                .iter()
+                .filter(|c| c.status_info.as_ref().is_none_or(accepts));
+            self.accepted
+                .extend(accepted.map(|c| c.cert_hash.as_bytes().to_vec()));
+        }
+        let answer = match op {
+            Op::Answer => self.answer(&message),
+            Op::Mutated(at, bit) => {
+                let mut answer = self.answer(&message);
+                let at = at % answer.len();
+                answer[at] ^= 1 << bit;
+                answer
+            }
+            Op::Cut(at) => {
+                let mut answer = self.answer(&message);
+                answer.truncate(at % answer.len());
+                answer
+            }
+            Op::Duplicate => self.last_answer.clone(),
+            Op::Noise(noise) => noise.clone(),
+            Op::Authentic(body) => {
+                self.said_confirmed |= body.confirms();
+                self.ra.say(&message, body.make())
+            }
+            Op::Unprotected(body) => unprotected(&message, body.make()),
+            Op::Lost => {
+                let _ = self.answer(&message);
+                return self.fail(TransferFailure::OutcomeUnknown);
+            }
+            Op::NotSent => {
+                return self.fail(TransferFailure::NotSent {
+                    retry_after: Duration::from_secs(3),
+                });
+            }
+            Op::Refused => return self.fail(TransferFailure::Refused),
+            Op::Restart { answered } => {
+                if *answered {
+                    let _ = self.answer(&message);
+                }
+                return self.restart();
+            }
+            Op::Extra(noise) => {
+                let answer = self.answer(&message);
+                self.transaction.handle_response(self.now, &answer);
+                noise.clone()
+            }
+        };
+        self.transaction.handle_response(self.now, &answer);
+    }
+
+    fn answer(&mut self, message: &[u8]) -> Vec<u8> {
+        let answer = self.ra.answer(self.now, message).unwrap();
+        self.said_confirmed |= match &*PkiMessage::from_bytes(&answer).unwrap().body {
+            PkiBody::PkiConf(_) => true,
+            PkiBody::Error(error) => error.pki_status_info.contains(PkiFailure::CertConfirmed),
+            _ => false,
+        };
+        self.last_answer.clone_from(&answer);
+        answer
+    }
+
+    fn fail(&mut self, failure: TransferFailure) {
+        self.transaction.handle_transfer_failure(self.now, failure);
+        if matches!(failure, TransferFailure::OutcomeUnknown) {
+            // The same failure told twice is told once.
+            self.transaction.handle_transfer_failure(
+                self.now,
+                TransferFailure::NotSent {
+                    retry_after: Duration::ZERO,
+                },
+            );
+        }
+    }
+
+    fn restart(&mut self) {
+        let state = self.kept.clone().expect("nothing is kept").state;
+        self.lives += 1;
+        self.now.monotonic = Duration::from_secs(1);
+        self.transaction =
+            Transaction::resume(self.config.clone(), &state, [self.lives; 32], self.now).unwrap();
+    }
+
+    fn pass_time(&mut self) {
+        let due = self
+            .transaction
+            .poll_timeout()
+            .expect("nothing to do and nothing to wait for");
+        if due > self.now.monotonic + Duration::from_secs(1) {
+            let early = Time {
+                monotonic: due - Duration::from_secs(1),
+                ..self.now
+            };
+            self.transaction.handle_timeout(early);
+            assert!(self.transaction.poll_action().is_none(), "before its time");
+        }
+        let passed = due.saturating_sub(self.now.monotonic);
+        self.now.monotonic = due;
+        self.now.utc_s = self.now.utc_s.map(|s| s + passed.as_secs().min(1000));
+        self.transaction.handle_timeout(self.now);
+    }
+
+    /// After the end nothing more comes, whatever is told.
+    fn is_over(&mut self) {
+        self.transaction.handle_response(self.now, &self.last_answer);
+        self.transaction
+            .handle_transfer_failure(self.now, TransferFailure::OutcomeUnknown);
+        self.transaction.handle_timeout(self.now);
+        self.transaction.give_up();
+        assert!(
+            self.transaction.poll_action().is_none(),
+            "something after the end"
+        );
+        assert_eq!(self.transaction.poll_timeout(), None);
+    }
+}
+
+fn unprotected(message: &[u8], body: PkiBody) -> Vec<u8> {
+    let ours = PkiMessage::from_bytes(message).unwrap();
+    let name = ours.header.recipient_name().unwrap().clone();
+    let mut header = PkiHeader::new(name.clone(), name);
+    header.transaction_id = ours.header.transaction_id.clone();
+    header.recip_nonce = ours.header.sender_nonce.clone();
+    header.sender_nonce = Some(der::asn1::OctetString::new(vec![0xee; 16]).unwrap());
+    PkiMessage::new(header, body).unwrap().to_bytes().unwrap()
+}
+
+fn holds(case: &Case) -> Result<(), TestCaseError> {
+    let mut world = World::new(case);
+    let Ok(enrolled) = world.run(case) else {
+        return Ok(());
+    };
+    prop_assert!(
+        world.ra.issued.contains(&enrolled.certificate),
+        "a certificate that the RA has not issued"
+    );
+    let keys = world.ra.station_keys();
+    prop_assert_eq!(enrolled.certificate.public_key(), keys[1].public_key());
+    prop_assert!(!case.other_key && !case.other_subject);
+    if enrolled.implicit {
+        prop_assert!(case.ask_implicit && case.grant_implicit);
+    } else {
+        let hash = RustCrypto
+            .digest(HashAlgorithm::Sha256, enrolled.certificate.as_der())
+            .unwrap();
+        prop_assert!(
+            world.accepted.iter().any(|accepted| accepted == hash.as_bytes()),
+            "not confirmed by us"
+        );
+        prop_assert!(world.said_confirmed, "not confirmed by the RA");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_ends_and_succeeds_only_with_an_issued_and_confirmed_certificate(case in case()) {
+        holds(&case)?;
+    }
+}
+
+fn calm() -> Case {
+    Case {
+        ops: Vec::new(),
+        mac: false,
+        ask_implicit: false,
+        grant_implicit: false,
+        believe_errors: false,
+        limited: false,
+        polls: vec![10, 200_000, 20],
+        delay_confirmation: false,
+        other_key: false,
+        other_subject: false,
+        failing_job: None,
+        die_in_store: None,
+    }
+}
+
+#[test]
+fn a_restart_in_every_place_of_a_delayed_enrolment_ends_with_the_certificate() {
+    for at in 0..5 {
+        let mut ops = vec![Op::Answer; at];
+        ops.push(Op::Restart { answered: false });
+        let mut world = World::new(&calm());
+        let enrolled = world.run(&Case { ops, ..calm() }).unwrap();
+        assert!(world.ra.issued.contains(&enrolled.certificate));
+        assert_eq!((world.lives, &world.ra.confirmed), (2, &vec![true]));
+    }
+    for at in 2..8 {
+        let case = Case {
+            die_in_store: Some(at),
+            ..calm()
+        };
+        let mut world = World::new(&case);
+        let result = world.run(&case);
+        assert_eq!(world.lives, 2, "{at}");
+        assert!(result.is_ok(), "{at}: {result:?}");
+    }
+}
