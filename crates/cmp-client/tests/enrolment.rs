@@ -512,6 +512,29 @@ fn an_ra_that_does_not_know_the_secret_may_sign_its_refusal_and_nothing_else() {
 }
 
 #[test]
+fn a_signed_error_under_a_mac_neither_confirms_nor_delays() {
+    for status in [
+        PkiStatusInfo::rejection(PkiFailure::CertConfirmed, ""),
+        PkiStatus::WAITING.into(),
+    ] {
+        let mut ra = Ra::new();
+        let mut transaction = start(&ra, mac_config(false));
+        let keys = ra.station_keys();
+        let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
+        let failure = drive(&mut transaction, now(), find, |now, message| {
+            if ra.seen == [BodyType::Ir] {
+                ra.error = Some(status.clone());
+                ra.signs_always = true;
+            }
+            ra.answer(now, message)
+        })
+        .unwrap_err();
+        assert!(matches!(failure, Failure::Rejected { .. }), "{failure}");
+        assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf]);
+    }
+}
+
+#[test]
 fn an_update_under_another_certificate_or_a_secret_is_refused_before_anything_is_signed() {
     let mut ra = Ra::new();
     let old = run(&mut ra, config()).unwrap();

@@ -35,6 +35,10 @@ impl Transaction {
             return self.unprotected_error(now, error);
         }
         if let Authenticated::Signer(signer) = authenticated {
+            if let (Some(_), PkiBody::Error(error)) = (self.config.protection.secret(), &*message.body) {
+                // Whoever does not know the secret may refuse. It neither confirms nor delays.
+                return self.refused(now, error);
+            }
             self.known_signer = Some(signer);
         }
         self.peer_nonce = message
