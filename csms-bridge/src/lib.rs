@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch};
 
 pub use config::{Config, ConfigError};
-pub use store::{MemoryStore, StationKey, Store};
+pub use store::{MemoryStore, StationKey, Store, StoreError};
 
 /// Serves stations on `listener` until `stop` turns true; then lets what is in flight end within the drain time.
 pub async fn serve(config: Config, listener: TcpListener, stop: watch::Receiver<bool>) {
