@@ -1,9 +1,13 @@
 //! InfoTypeAndValue and general messages (RFC 9810 §5.3.19).
 
-use alloc::vec::Vec;
-use der::{Sequence, asn1::ObjectIdentifier};
+use alloc::{string::String, vec::Vec};
+use der::{Choice, Sequence, asn1::ObjectIdentifier};
+use x509_cert::{
+    ext::pkix::name::{DistributionPointName, GeneralNames},
+    time::Time,
+};
 
-use crate::Raw;
+use crate::{AttributeTypeAndValue, CertTemplate, Raw};
 
 /// A typed piece of information, in a general message or in a header.
 ///
@@ -58,7 +62,101 @@ pub fn info_type_name(info_type: &ObjectIdentifier) -> Option<&'static str> {
     })
 }
 
+/// `id-regCtrl-algId` in a keySpec: the algorithm of the key that is wanted, an AlgorithmIdentifier.
+pub const REG_CTRL_ALG_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.5.1.11");
+/// `id-regCtrl-rsaKeyLen` in a keySpec: the length of the RSA key that is wanted, an INTEGER in bits.
+pub const REG_CTRL_RSA_KEY_LEN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.5.1.12");
+
+/// Value of [`ROOT_CA_KEY_UPDATE`]: a new root, and the link certificates between it and the one before.
+///
+/// ```text
+/// RootCaKeyUpdateContent ::= SEQUENCE {
+///     newWithNew      CMPCertificate,
+///     newWithOld  [0] CMPCertificate OPTIONAL,
+///     oldWithNew  [1] CMPCertificate OPTIONAL }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub struct RootCaKeyUpdateContent {
+    /// The new root, signed by itself.
+    pub new_with_new: Raw,
+    /// The new key, certified with the old one.
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub new_with_old: Option<Raw>,
+    /// The old key, certified with the new one.
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
+    pub old_with_new: Option<Raw>,
+}
+
+/// Value of [`CERT_REQ_TEMPLATE`] in a genp: what a request is to contain.
+///
+/// ```text
+/// CertReqTemplateContent ::= SEQUENCE {
+///     certTemplate  CertTemplate,
+///     keySpec       Controls OPTIONAL }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub struct CertReqTemplateContent {
+    /// Fields with a value are to be taken over, empty ones are to be filled by the requester.
+    pub cert_template: CertTemplate,
+    /// Which keys are accepted: [`REG_CTRL_ALG_ID`] and [`REG_CTRL_RSA_KEY_LEN`].
+    pub key_spec: Option<Vec<AttributeTypeAndValue>>,
+}
+
+/// Value of [`CRL_STATUS_LIST`]; the profile wants exactly one.
+pub type CrlStatusList = Vec<CrlStatus>;
+
+/// Which CRL is wanted, and which one the requester has.
+///
+/// ```text
+/// CRLStatus ::= SEQUENCE { source CRLSource, thisUpdate Time OPTIONAL }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub struct CrlStatus {
+    /// Which CRL.
+    pub source: CrlSource,
+    /// `thisUpdate` of the CRL that the requester has: only a newer one is wanted.
+    pub this_update: Option<Time>,
+}
+
+/// Names a CRL.
+///
+/// ```text
+/// CRLSource ::= CHOICE {
+///     dpn     [0] DistributionPointName,
+///     issuer  [1] GeneralNames }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Choice)]
+pub enum CrlSource {
+    /// By its distribution point, as the certificate in question has it.
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", constructed = "true")]
+    DistributionPoint(DistributionPointName),
+    /// By its issuer.
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", constructed = "true")]
+    Issuer(GeneralNames),
+}
+
 impl InfoTypeAndValue {
+    /// `info_type` without a value, as most general messages ask.
+    pub fn absent(info_type: ObjectIdentifier) -> Self {
+        Self {
+            info_type,
+            info_value: None,
+        }
+    }
+
+    /// `info_type` with this value.
+    pub fn with_value(info_type: ObjectIdentifier, value: &impl der::Encode) -> der::Result<Self> {
+        Ok(Self {
+            info_type,
+            info_value: Some(Raw::encode(value)?),
+        })
+    }
+
+    /// `id-it-certProfile` with one profile name.
+    pub fn cert_profile(name: &str) -> der::Result<Self> {
+        Self::with_value(CERT_PROFILE, &alloc::vec![String::from(name)])
+    }
+
     /// `id-it-implicitConfirm` with its NULL.
     pub fn implicit_confirm() -> der::Result<Self> {
         Ok(Self {

@@ -36,6 +36,10 @@ pub(super) fn public_point(spki: &[u8]) -> Result<(EcCurve, &[u8]), CryptoError>
 pub(super) struct EcPrivateKey<'a> {
     pub(super) curve: EcCurve,
     /// Big-endian, as long as the curve's field.
+    #[cfg_attr(
+        not(feature = "rustcrypto"),
+        expect(dead_code, reason = "AWS-LC reads the encoding itself")
+    )]
     pub(super) scalar: &'a [u8],
     /// The uncompressed point that came along, to be compared with the one derived.
     pub(super) public_point: Option<&'a [u8]>,
