@@ -166,7 +166,7 @@ impl Station {
     pub fn check_certificate(&self, root: &str) {
         let current = self.state().join("current");
         openssl::verify(root, &arg(current.join("chain.pem")), &self.certificate());
-        assert_eq!(openssl::subject(&self.certificate()), "O=Operator,CN=CS-1");
+        assert_eq!(openssl::subject(&self.certificate()), "CN=CS-1,O=Operator");
         let key = arg(current.join("key.pem"));
         assert_eq!(
             openssl::public_key_of_certificate(&self.certificate()),

@@ -211,17 +211,13 @@ pub struct PathError {
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the certificate of \"{}\" ({:?}) is not acceptable",
-            self.subject, self.source
-        )
+        write!(f, "certificate \"{}\": {}", self.subject, self.failure)
     }
 }
 
 impl core::error::Error for PathError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.failure)
+        self.failure.source()
     }
 }
 
