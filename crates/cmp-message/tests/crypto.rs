@@ -285,6 +285,18 @@ fn keys_pass_between_openssl_and_both_providers_in_both_encodings() {
 }
 
 #[test]
+fn the_public_key_of_a_private_key_is_the_one_that_openssl_made() {
+    for crypto in PROVIDERS {
+        for made in &OPENSSL {
+            assert_eq!(crypto.public_key_of(made.pkcs8).unwrap(), made.spki);
+            let cut = &made.pkcs8[..made.pkcs8.len() - 1];
+            let error = crypto.public_key_of(cut).unwrap_err();
+            assert_eq!(error, CryptoError::MalformedPrivateKey);
+        }
+    }
+}
+
+#[test]
 fn a_private_key_that_is_cut_or_contradicts_its_public_key_is_refused() {
     for made in &OPENSSL {
         for der in [made.sec1, made.pkcs8] {

@@ -678,6 +678,10 @@ impl Crypto for Counting {
         self.0.set(self.0.get() + 1);
         RustCrypto.verify(alg, public_key, message, signature)
     }
+
+    fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        RustCrypto.public_key_of(private_key)
+    }
 }
 
 fn pem(text: &str) -> Certificate {

@@ -77,6 +77,10 @@ impl Crypto for AwsLc {
             .verify_sig(message, signature)
             .map_err(|_| CryptoError::BadSignature)
     }
+
+    fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        SoftKey::from_der(private_key).map(|key| key.public_key)
+    }
 }
 
 /// An ECDSA key in memory, wiped when dropped by AWS-LC.

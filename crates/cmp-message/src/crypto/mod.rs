@@ -73,6 +73,13 @@ pub trait Crypto {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError>;
+
+    /// The DER SubjectPublicKeyInfo that belongs to `private_key`, which is unencrypted DER of PKCS#8 (RFC 5958).
+    ///
+    /// # Errors
+    /// [`CryptoError::MalformedPrivateKey`], also if a public key that came along does not belong to it;
+    /// [`CryptoError::UnsupportedKey`] if the provider lacks keys of its type.
+    fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError>;
 }
 
 /// One private key.

@@ -84,6 +84,10 @@ impl Crypto for RustCrypto {
         }
         .map_err(|_| CryptoError::BadSignature)
     }
+
+    fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        SoftKey::from_der(private_key).map(|key| key.public_key)
+    }
 }
 
 /// An ECDSA key in memory, wiped when dropped. Its signatures are deterministic (RFC 6979).
