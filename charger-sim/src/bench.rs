@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use charger_agent::client::{Config, KeyId, Operation, Protection, Request, Time, Transaction, drive::drive};
+use charger_agent::client::{
+    CertificateRequest, Config, KeyId, NewKey, Operation, Protection, Time, Transaction, drive::drive,
+};
 use clap::ValueEnum;
 use cmp_message::{
     Raw,
@@ -81,14 +83,12 @@ fn measure(args: &Enroll) -> anyhow::Result<()> {
             .collect::<Result<_, _>>()?,
     };
     let config = Config::new(crypto, x509_cert::name::Name::default(), protection, vec![root]);
-    let request = Request {
-        operation: Operation::Initialization,
-        subject: "CN=CP-BENCH".parse()?,
-        public_key: new.public_key().to_vec(),
+    let new = NewKey::Own {
         key: KeyId(1),
+        public_key: new.public_key().to_vec(),
         algorithm: new.algorithm(),
-        extensions: Vec::new(),
     };
+    let request = CertificateRequest::new(Operation::Initialization, "CN=CP-BENCH".parse()?, new);
     let now = Time {
         monotonic: Duration::ZERO,
         utc_s: Some(now_s),

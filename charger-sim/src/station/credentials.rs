@@ -4,7 +4,7 @@ use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, bail};
 use charger_agent::{
-    client::{Config, KeyId, Operation as Kind, Protection, Request},
+    client::{CertificateRequest, Config, KeyId, NewKey, Operation as Kind, Protection},
     shell::{SoftKeys, StateDir, read_certificates, read_key},
 };
 use cmp_message::{
@@ -43,7 +43,7 @@ impl FromStr for Secret {
 pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) keys: SoftKeys,
-    pub(super) request: Request,
+    pub(super) request: CertificateRequest,
 }
 
 /// Reads the files that the arguments name, so that a wrong one is found before anything is sent.
@@ -98,14 +98,12 @@ pub(super) fn prepare(
         (None, Kind::Update(old)) => Name::from_der(old.subject()).context("the old certificate")?,
         (None, _) => name(&format!("CN={}", escape(&args.id))).context("--id")?,
     };
-    let request = Request {
-        operation: kind,
-        subject,
-        public_key: new.public_key().to_vec(),
+    let new = NewKey::Own {
         key,
+        public_key: new.public_key().to_vec(),
         algorithm: new.algorithm(),
-        extensions: Vec::new(),
     };
+    let request = CertificateRequest::new(kind, subject, new);
     let recipient = args
         .recipient
         .as_deref()

@@ -136,7 +136,10 @@ impl Task {
                 let result = self.outcome(result);
                 self.agent.handle_done(now, job, result);
             }
-            Action::Install { job, enrolled } => {
+            Action::Install { job, outcome } => {
+                let Some(enrolled) = outcome.into_enrolled() else {
+                    return self.agent.handle_done(now, job, JobResult::Failed);
+                };
                 let chain = credentials::chain_of(&enrolled.certificate, &enrolled.chain);
                 let result = self.state.install(enrolled.certificate.as_der(), &chain);
                 self.installed = Some(self.describe(&enrolled));

@@ -16,7 +16,7 @@ use cmp_binding::{
     Answer, Call, CallOutcome, CallToken, Data, DoOperation, ExchangeId, Route, SlotReport,
     station::{self, Event, Mode, Snapshot, Station},
 };
-use cmp_client::{Config, Enrolled, Failure, KeyId, Request, Time, Transaction, TransferFailure};
+use cmp_client::{Config, Failure, KeyId, Outcome, Request, Time, Transaction, TransferFailure};
 use cmp_message::crypto::{Crypto, HashAlgorithm, SignatureAlgorithm};
 
 use crate::record;
@@ -50,12 +50,12 @@ pub enum Action {
         /// After a loss of power the old record or this one must be there, never a mix.
         record: Vec<u8>,
     },
-    /// Put the certificate and its key to use, and forget the record.
+    /// Put the result to use, a certificate and its key for example, and forget the record.
     Install {
         /// To be named in [`Agent::handle_done`].
         job: JobId,
-        /// The certificate, confirmed.
-        enrolled: Enrolled,
+        /// What the transaction gave; a certificate is confirmed.
+        outcome: Outcome,
     },
     /// Nothing to do: something that people may want to know.
     Report(Report),
@@ -179,7 +179,7 @@ impl Agent {
 
     /// Begins a transaction, in place of one that may be under way. `seed` is 32 bytes from a cryptographic random
     /// generator, new for each start and each resumption.
-    pub fn start(&mut self, now: Time, config: Config, request: Request, seed: [u8; 32]) {
+    pub fn start(&mut self, now: Time, config: Config, request: impl Into<Request>, seed: [u8; 32]) {
         self.reset(&config, seed);
         self.transaction = Some(Transaction::new(
             config,
@@ -406,9 +406,9 @@ impl Agent {
                 self.actions
                     .push_back(Action::Report(Report::Transaction(report)));
             }
-            cmp_client::Action::Done(Ok(enrolled)) => {
+            cmp_client::Action::Done(Ok(outcome)) => {
                 let job = self.job(Job::Install);
-                self.actions.push_back(Action::Install { job, enrolled });
+                self.actions.push_back(Action::Install { job, outcome });
             }
             cmp_client::Action::Done(Err(failure)) => {
                 self.acknowledge(now);

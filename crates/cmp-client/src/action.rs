@@ -3,9 +3,9 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use cmp_message::{BodyType, PkiStatusInfo, Raw, certificate::Certificate, crypto::SignatureAlgorithm};
+use cmp_message::{BodyType, PkiStatusInfo, crypto::SignatureAlgorithm};
 
-use crate::{Failure, KeyId};
+use crate::{Failure, KeyId, Outcome};
 
 /// Names an action, so that its completion can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub enum Action {
     /// Nothing to do: something that people may want to know.
     Report(Report),
     /// It is over. The last action.
-    Done(Result<Enrolled, Failure>),
+    Done(Result<Outcome, Failure>),
 }
 
 /// The completion of [`Action::Sign`] or [`Action::Store`].
@@ -94,7 +94,7 @@ pub enum Report {
     Modified,
     /// From the issued certificate no chain leads to an anchor that is known here.
     IncompleteChain,
-    /// caPubs came under a signature and were not looked at.
+    /// caPubs came from somebody who may not hand out trust anchors, and were not looked at.
     CaPubsIgnored {
         /// How many.
         count: usize,
@@ -116,21 +116,4 @@ pub enum Report {
     },
     /// A response that nobody had asked for was dropped.
     UnexpectedResponse,
-}
-
-/// A certificate that was issued, checked and confirmed.
-#[derive(Clone, Debug)]
-pub struct Enrolled {
-    /// The certificate.
-    pub certificate: Certificate,
-    /// The key that it belongs to.
-    pub key: KeyId,
-    /// Certificates that came with it and may lead to an anchor, unchecked.
-    pub chain: Vec<Raw>,
-    /// caPubs that came under the shared secret: they may become trust anchors (RFC 9483 §4.1.5).
-    pub new_anchors: Vec<Raw>,
-    /// The transactionID at the RA.
-    pub transaction_id: Vec<u8>,
-    /// It was confirmed implicitly, without certConf.
-    pub implicit: bool,
 }

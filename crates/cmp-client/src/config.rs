@@ -93,6 +93,9 @@ pub struct Config {
     /// An extended key usage that the RA's certificate must have, such as id-kp-cmcRA. `None`: any certificate under
     /// [`anchors`](Self::anchors) can speak for the RA, also that of another station if the anchor is theirs too.
     pub signer_usage: Option<ObjectIdentifier>,
+    /// A signer that is one of these, or chains to one of them, may hand out new trust anchors in caPubs (RFC 9483 §4.1.1).
+    /// Empty: caPubs under a signature are ignored and reported.
+    pub anchor_signers: Vec<Certificate>,
     /// An issued certificate must chain to one of these. `None`: it is held against [`anchors`](Self::anchors), and a
     /// chain that leads nowhere is only reported.
     pub issued_anchors: Option<Vec<Certificate>>,
@@ -105,7 +108,8 @@ pub struct Config {
     pub modifications: Modifications,
     /// Ends a transaction that takes longer than this, waiting included. `None`: it waits for as long as the RA wants.
     pub max_total_wait: Option<Duration>,
-    /// How far messageTime of an answer may be off, in seconds; `None`: not looked at.
+    /// How far messageTime of an answer may be off, in seconds; where it is set and the clock is, an answer must have a
+    /// messageTime. `None`: not looked at.
     pub max_clock_skew_s: Option<u64>,
     /// Longer answers are refused unread, in bytes.
     pub max_message_bytes: usize,
@@ -113,7 +117,8 @@ pub struct Config {
 
 impl Config {
     /// A configuration with the defaults: certConf is sent, unprotected errors are not believed, changes that the RA
-    /// announces are taken, no limit of waiting, messageTime and extended key usage not looked at, answers up to 1 MiB.
+    /// announces are taken, no signer hands out anchors, no limit of waiting, messageTime and extended key usage not looked
+    /// at, answers up to 1 MiB.
     pub fn new(
         crypto: &'static (dyn Crypto + Send + Sync),
         recipient: Name,
@@ -127,6 +132,7 @@ impl Config {
             anchors,
             intermediates: Vec::new(),
             signer_usage: None,
+            anchor_signers: Vec::new(),
             issued_anchors: None,
             implicit_confirm: false,
             accept_unprotected_errors: false,
@@ -135,6 +141,11 @@ impl Config {
             max_clock_skew_s: None,
             max_message_bytes: 1 << 20,
         }
+    }
+
+    /// Whether this certificate is a trust anchor, for the RA or for issued certificates.
+    pub(crate) fn trusts(&self, root: &Certificate) -> bool {
+        self.anchors.contains(root) || self.issued_anchors.iter().flatten().any(|anchor| anchor == root)
     }
 }
 

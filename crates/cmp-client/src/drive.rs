@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use cmp_message::crypto::SigningKey;
 
-use crate::{Action, Enrolled, Failure, JobResult, KeyId, Time, Transaction, TransferFailure};
+use crate::{Action, Failure, JobResult, KeyId, Outcome, Time, Transaction, TransferFailure};
 
 /// Drives `transaction` to its end. `keys` finds a private key, `send` carries a message and gives the answer, or `None`
 /// where there is none. Nothing is stored; time is moved on to whatever is waited for.
@@ -16,7 +16,7 @@ pub fn drive<'k>(
     mut now: Time,
     keys: impl Fn(KeyId) -> Option<&'k dyn SigningKey>,
     mut send: impl FnMut(Time, &[u8]) -> Option<Vec<u8>>,
-) -> Result<Enrolled, Failure> {
+) -> Result<Outcome, Failure> {
     loop {
         match transaction.poll_action() {
             Some(Action::Sign { job, key, input, .. }) => {

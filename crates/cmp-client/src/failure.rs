@@ -1,11 +1,11 @@
-//! Why a transaction ended without a certificate.
+//! Why a transaction ended without its result.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
-use cmp_message::{BodyType, PkiHeader, PkiStatusInfo, crypto::CryptoError, validate::ValidationError};
+use cmp_message::{BodyType, PkiHeader, PkiStatusInfo, crypto::CryptoError};
 
-use crate::Refusal;
+use crate::{Refusal, ResponseError};
 
 /// Which transaction a failure belongs to, and which of our messages had been sent last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,10 @@ impl fmt::Display for Exchange {
     }
 }
 
-/// Why there is no certificate, by who is to blame.
+/// Why there is no result, by who is to blame.
+///
+/// Only a refused certificate is told to the RA, in certConf: an end entity sends no `error` (RFC 9483 §3.6.1). The RA learns
+/// of everything else by hearing nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -59,18 +62,24 @@ pub enum Failure {
         /// Which check failed.
         error: ResponseError,
     },
-    /// The issued certificate was refused here, and the RA has been told.
+    /// The issued certificate was refused here.
     CertificateRefused {
+        /// Its certConf.
+        exchange: Box<Exchange>,
         /// What is wrong with it.
         refusal: Refusal,
+        /// The RA has confirmed that it knows.
+        told: bool,
     },
     /// The issued certificate is not usable, and no certConf is possible as the RA has confirmed it implicitly.
     CertificateUnusable {
+        /// What was answered.
+        exchange: Box<Exchange>,
         /// What is wrong with it.
         refusal: Refusal,
     },
-    /// A kur is to be protected with the certificate that it updates, by a signature (RFC 9483 §4.1.3).
-    UpdateProtection,
+    /// What was asked for cannot be asked so. Nothing was signed or sent.
+    Request(RequestError),
     /// The message could not be carried to the RA.
     Delivery(Box<Exchange>),
     /// It took longer than was allowed.
@@ -84,53 +93,6 @@ pub enum Failure {
     /// A message could not be encoded.
     Encoding,
 }
-
-/// Which check an answer failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ResponseError {
-    /// Not DER of a PKIMessage.
-    Malformed,
-    /// Longer than allowed, in bytes.
-    TooLarge(usize),
-    /// A check of RFC 9483 §3.5.
-    Validation(ValidationError),
-    /// A body that does not answer what was sent.
-    UnexpectedBody(BodyType),
-    /// Not one response but this many.
-    ResponseCount(usize),
-    /// Another certReqId.
-    CertReqId(i64),
-    /// A status that does not fit here.
-    UnexpectedStatus(PkiStatusInfo),
-    /// Granted, and no certificate.
-    MissingCertificate,
-    /// The certificate is encrypted, which was not asked for.
-    EncryptedCertificate,
-    /// checkAfter is zero or negative.
-    CheckAfter(i64),
-}
-
-impl fmt::Display for ResponseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => f.write_str("it is not a PKIMessage in DER"),
-            Self::TooLarge(bytes) => write!(f, "it has {bytes} bytes, more than are allowed"),
-            Self::Validation(error) => error.fmt(f),
-            Self::UnexpectedBody(body) => write!(f, "a {body} does not answer that"),
-            Self::ResponseCount(n) => write!(f, "it has {n} responses, not one"),
-            Self::CertReqId(id) => write!(f, "certReqId is {id}, not the one of the request"),
-            Self::UnexpectedStatus(status) => write!(f, "its status does not fit here: {status}"),
-            Self::MissingCertificate => f.write_str("it grants a certificate that is not there"),
-            Self::EncryptedCertificate => {
-                f.write_str("its certificate is encrypted, which was not asked for")
-            }
-            Self::CheckAfter(s) => write!(f, "checkAfter is {s}, which is no time to wait"),
-        }
-    }
-}
-
-impl core::error::Error for ResponseError {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,20 +111,33 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Response { exchange, error } => {
-                write!(f, "the answer to the {exchange} is not acceptable: {error}")
-            }
-            Self::CertificateRefused { refusal } => {
-                write!(f, "the issued certificate was refused in certConf: {refusal}")
-            }
-            Self::CertificateUnusable { refusal } => {
+                let section = error.section();
                 write!(
                     f,
-                    "the issued certificate is already confirmed implicitly, and not usable: {refusal}"
+                    "the answer to the {exchange} is not acceptable: {error} ({section})"
                 )
             }
-            Self::UpdateProtection => {
-                f.write_str("a kur is to be signed with the key of the certificate that it updates")
+            Self::CertificateRefused {
+                exchange,
+                refusal,
+                told,
+            } => {
+                let told = if *told {
+                    ""
+                } else {
+                    ", which the RA has not acknowledged"
+                };
+                write!(
+                    f,
+                    "the issued certificate was refused in the {exchange}{told}: {refusal}"
+                )
             }
+            Self::CertificateUnusable { exchange, refusal } => write!(
+                f,
+                "the issued certificate, answer to the {exchange}, is already confirmed implicitly, and not usable: \
+                 {refusal}"
+            ),
+            Self::Request(error) => error.fmt(f),
             Self::Delivery(exchange) => write!(f, "the {exchange} could not be delivered"),
             Self::TimedOut(exchange) => write!(f, "the RA took too long over the {exchange}"),
             Self::GivenUp => f.write_str("the transaction was given up"),
@@ -176,10 +151,19 @@ impl fmt::Display for Failure {
 impl core::error::Error for Failure {}
 
 impl Failure {
+    /// Whether it may follow the sending of a certConf that refuses, and says less than the refusal.
+    pub(crate) fn follows_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Self::CertificateRefused { .. } | Self::CertificateUnusable { .. } | Self::Storage | Self::Key(_)
+        )
+    }
+
     /// Adds whom the answer names as its sender, at most 200 characters and none of them a control character.
     pub(crate) fn with_sender(mut self, header: &PkiHeader) -> Self {
         if let Self::Rejected { exchange, .. }
         | Self::UnprotectedError { exchange, .. }
+        | Self::CertificateUnusable { exchange, .. }
         | Self::Response { exchange, .. } = &mut self
         {
             exchange.sender = header.sender_name().map(|name| {
@@ -193,6 +177,44 @@ impl Failure {
         self
     }
 }
+
+/// Why a request cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The subject is empty.
+    EmptySubject,
+    /// The public key is not DER of a SubjectPublicKeyInfo.
+    PublicKey,
+    /// The CSR is not DER of a CertificationRequest.
+    Pkcs10,
+    /// A kur is to be protected with the certificate that it updates, by a signature (RFC 9483 §4.1.3).
+    UpdateProtection,
+    /// An rr is to be protected with the certificate that it revokes, by a signature (RFC 9483 §4.2).
+    RevocationProtection,
+    /// The root to be updated is none of the trust anchors.
+    UnknownRoot,
+    /// A value cannot be encoded.
+    Encoding,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmptySubject => "a certificate request needs a subject",
+            Self::PublicKey => "the public key of the request cannot be read",
+            Self::Pkcs10 => "the PKCS #10 request cannot be read",
+            Self::UpdateProtection => "a kur is to be signed with the key of the certificate that it updates",
+            Self::RevocationProtection => {
+                "an rr is to be signed with the key of the certificate that it revokes"
+            }
+            Self::UnknownRoot => "the root to be updated is not among the trust anchors",
+            Self::Encoding => "the request could not be encoded",
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
 
 /// Why a stored state cannot be taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +233,10 @@ impl fmt::Display for StateError {
         match self {
             Self::Malformed => f.write_str("the stored state of the transaction is damaged"),
             Self::Version(version) => {
-                write!(f, "the stored state is of version {version}, which is not known")
+                write!(
+                    f,
+                    "the stored state is of version {version}, which this version cannot read"
+                )
             }
             Self::OtherProtection => {
                 f.write_str("the stored state was begun with another certificate or secret")

@@ -4,14 +4,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cmp_message::{
-    CertRequest, CertStatus, PkiFailure, PkiStatusInfo, Raw,
+    CertStatus, PkiFailure, PkiStatusInfo, Raw,
     certificate::{Certificate, names_match},
     crypto::{CryptoError, HashAlgorithm, SignatureAlgorithm},
     path::{self, PathError, PathFailure, PathRequest},
 };
 use const_oid::db::rfc5912;
 use der::{
-    Decode, Encode, Sequence,
+    Decode, Sequence,
     asn1::{BitString, OctetString},
     referenced::RefToOwned,
 };
@@ -70,6 +70,14 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+/// What was asked for.
+pub(crate) struct Wanted {
+    /// DER of the Name.
+    pub(crate) subject: Vec<u8>,
+    /// DER of the SubjectPublicKeyInfo.
+    pub(crate) public_key: Vec<u8>,
+}
+
 /// What was issued.
 pub(crate) struct Issued<'a> {
     pub(crate) der: &'a [u8],
@@ -84,23 +92,16 @@ pub(crate) struct Issued<'a> {
 /// Holds the certificate against the request and the anchors.
 pub(crate) fn check(
     config: &Config,
-    request: &CertRequest,
+    wanted: &Wanted,
     issued: &Issued<'_>,
     now_s: Option<u64>,
     reports: &mut Vec<Report>,
 ) -> Result<Certificate, Refusal> {
     let certificate = Certificate::from_der(issued.der).map_err(|_| Refusal::Malformed)?;
-    let template = &request.cert_template;
-    let public_key = template.public_key.as_ref().and_then(|key| key.to_der().ok());
-    if public_key.as_deref() != Some(certificate.public_key()) {
+    if wanted.public_key != certificate.public_key() {
         return Err(Refusal::OtherKey);
     }
-    let subject = template
-        .subject
-        .as_ref()
-        .and_then(|name| name.to_der().ok())
-        .unwrap_or_default();
-    if !names_match(&subject, certificate.subject()) {
+    if !names_match(&wanted.subject, certificate.subject()) {
         match (issued.modified, config.modifications) {
             (false, _) => return Err(Refusal::OtherSubject),
             (true, Modifications::Refuse) => return Err(Refusal::Modified),
@@ -156,6 +157,7 @@ fn check_path(
 pub(crate) fn cert_status(
     config: &Config,
     certificate: &[u8],
+    cert_req_id: i64,
     status_info: Option<PkiStatusInfo>,
 ) -> Result<CertStatus, CryptoError> {
     let implied = implied_hash(certificate);
@@ -163,7 +165,7 @@ pub(crate) fn cert_status(
     let digest = config.crypto.digest(hash, certificate)?;
     Ok(CertStatus {
         cert_hash: OctetString::new(digest.as_bytes()).map_err(|_| CryptoError::InvalidParameter)?,
-        cert_req_id: 0,
+        cert_req_id,
         status_info,
         hash_alg: implied
             .is_none()
@@ -197,7 +199,7 @@ fn implied_hash(certificate: &[u8]) -> Option<HashAlgorithm> {
 }
 
 /// What cannot be read leads nowhere, and need not.
-fn parsed(certificates: &[Raw]) -> impl Iterator<Item = Certificate> {
+pub(crate) fn parsed(certificates: &[Raw]) -> impl Iterator<Item = Certificate> {
     certificates
         .iter()
         .take(path::MAX_UNTRUSTED_CERTIFICATES)
@@ -237,7 +239,7 @@ mod tests {
         ] {
             let certificate = certificate_with(byte);
             let refused = Some(Refusal::OtherKey.status());
-            let status = cert_status(&config, &certificate, refused).unwrap();
+            let status = cert_status(&config, &certificate, 0, refused).unwrap();
             let expected = RustCrypto.digest(hash, &certificate).unwrap();
             assert_eq!(status.cert_hash.as_bytes(), expected.as_bytes());
             assert_eq!(status.hash_alg.map(|id| id.oid), named.then(|| hash.oid()));

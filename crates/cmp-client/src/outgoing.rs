@@ -39,7 +39,7 @@ pub(crate) fn message(
     config: &Config,
     ids: &Ids<'_>,
     body: PkiBody,
-    ask_implicit_confirm: bool,
+    general_info: Vec<InfoTypeAndValue>,
     now_s: Option<u64>,
     seed: &mut Seed,
 ) -> Result<Protected, Failure> {
@@ -54,11 +54,7 @@ pub(crate) fn message(
     header.transaction_id = Some(octets(ids.transaction_id)?);
     header.sender_nonce = Some(octets(ids.sender_nonce)?);
     header.recip_nonce = ids.recip_nonce.map(octets).transpose()?;
-    if ask_implicit_confirm {
-        header.general_info = Some(alloc::vec![
-            InfoTypeAndValue::implicit_confirm().map_err(encoding)?
-        ]);
-    }
+    header.general_info = (!general_info.is_empty()).then_some(general_info);
     match &config.protection {
         Protection::Signature {
             algorithm,

@@ -1,47 +1,48 @@
 //! A transaction as it is kept over a loss of power. No secret is in it.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
-use cmp_message::{BodyType, CertReqMsg, PkiStatusInfo, Raw};
+use cmp_message::{BodyType, PkiBody, PkiStatusInfo, Raw};
+use const_oid::ObjectIdentifier;
 use der::{Decode, Encode, Sequence, SliceReader, asn1::OctetString};
 
 use crate::StateError;
 
 /// The format of [`Record`].
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// ```text
 /// Record ::= SEQUENCE {
-///     version        INTEGER (2),
-///     requestKind    INTEGER,       -- 0 ir, 7 kur
-///     kind           INTEGER,       -- what `message` is: 0 ir, 7 kur, 24 certConf, 25 pollReq
-///     awaited        INTEGER,       -- what the answer is awaited for: 0 ir, 7 kur, 24 certConf
-///     attempt        INTEGER,
-///     key            INTEGER,
-///     pollId         INTEGER,       -- certReqId of pollReq
-///     transactionID  OCTET STRING,
-///     senderNonce    OCTET STRING,
-///     request        CertReqMsg,
-///     message        OCTET STRING,  -- as it was, or is about to be, sent
-///     implicit       BOOLEAN,       -- implicitConfirm was asked for
-///     spent          INTEGER,       -- seconds since the transaction began, without those between two lives
-///     peerNonce      OCTET STRING,  -- of the answer before; may be empty
-///     issued     [0] Issued OPTIONAL,
-///     checkAfter [1] INTEGER OPTIONAL,  -- seconds; the message has been answered, and polling goes on then
-///     signer     [2] Certificate OPTIONAL }  -- of the answer before
+///     version            INTEGER (3),
+///     request            PKIBody,       -- ir, cr, p10cr, kur, rr or genm
+///     sent               INTEGER,       -- what `message` is: the body's number
+///     awaited            INTEGER,       -- what the answer is awaited for: the request, or 24 certConf
+///     attempt            INTEGER,
+///     pollId             INTEGER,       -- certReqId of pollReq
+///     transactionID      OCTET STRING,
+///     senderNonce        OCTET STRING,
+///     message            OCTET STRING,  -- as it was, or is about to be, sent
+///     implicit           BOOLEAN,       -- implicitConfirm was asked for
+///     spent              INTEGER,       -- seconds since the transaction began, without those between two lives
+///     peerNonce          OCTET STRING,  -- of the answer before; may be empty
+///     issued         [0] Issued OPTIONAL,
+///     checkAfter     [1] INTEGER OPTIONAL,  -- seconds; the message has been answered, and polling goes on then
+///     signer         [2] Certificate OPTIONAL,  -- of the answer before
+///     peerAlgorithm  [3] OBJECT IDENTIFIER OPTIONAL,  -- protectionAlg of the answer before
+///     key            [4] INTEGER OPTIONAL,      -- of the certificate that is asked for
+///     certProfile    [5] UTF8String OPTIONAL,
+///     crlIssuer      [6] Certificate OPTIONAL } -- of the CRL that is asked for
 /// ```
 #[derive(Clone, Debug, Sequence)]
 pub(crate) struct Record {
     pub(crate) version: u8,
-    pub(crate) request_kind: u8,
-    pub(crate) kind: u8,
+    pub(crate) request: PkiBody,
+    pub(crate) sent: u8,
     pub(crate) awaited: u8,
     pub(crate) attempt: u8,
-    pub(crate) key: u32,
     pub(crate) poll_id: i64,
     pub(crate) transaction_id: OctetString,
     pub(crate) sender_nonce: OctetString,
-    pub(crate) request: CertReqMsg,
     pub(crate) message: OctetString,
     pub(crate) implicit: bool,
     pub(crate) spent_s: u64,
@@ -52,6 +53,14 @@ pub(crate) struct Record {
     pub(crate) check_after_s: Option<u64>,
     #[asn1(context_specific = "2", tag_mode = "EXPLICIT", optional = "true")]
     pub(crate) signer: Option<Raw>,
+    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) peer_algorithm: Option<ObjectIdentifier>,
+    #[asn1(context_specific = "4", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) key: Option<u32>,
+    #[asn1(context_specific = "5", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) cert_profile: Option<String>,
+    #[asn1(context_specific = "6", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) crl_issuer: Option<Raw>,
 }
 
 /// The certificate that a certConf is about.
@@ -84,12 +93,17 @@ impl Record {
 
     /// Only what the state machine can be in is taken up.
     fn is_consistent(&self) -> bool {
-        let awaits_request = self.awaited == self.request_kind && self.issued.is_none();
-        let awaits_cert_conf = self.awaited == code(BodyType::CertConf) && self.issued.is_some();
-        let polls = self.kind == code(BodyType::PollReq);
-        matches!(self.request_kind, 0 | 7)
+        let request_type = self.request.body_type();
+        let request = code(request_type);
+        let for_certificate = asks_for_certificate(request_type);
+        let cert_conf = code(BodyType::CertConf);
+        let awaits_request = self.awaited == request && self.issued.is_none();
+        let awaits_cert_conf = for_certificate && self.awaited == cert_conf && self.issued.is_some();
+        let polls = self.sent == code(BodyType::PollReq);
+        (for_certificate || matches!(request_type, BodyType::Rr | BodyType::Genm))
+            && self.key.is_some() == for_certificate
             && (awaits_request || awaits_cert_conf)
-            && (polls || self.kind == self.awaited && self.check_after_s.is_none())
+            && (polls || self.sent == self.awaited && self.check_after_s.is_none())
     }
 
     pub(crate) fn encode(&self) -> der::Result<Vec<u8>> {
@@ -97,26 +111,43 @@ impl Record {
     }
 }
 
+/// Whether the answer to such a request is a certificate.
+pub(crate) fn asks_for_certificate(request: BodyType) -> bool {
+    matches!(
+        request,
+        BodyType::Ir | BodyType::Cr | BodyType::P10cr | BodyType::Kur
+    )
+}
+
 fn version_of(bytes: &[u8]) -> der::Result<u8> {
     let record = Raw::new(bytes)?;
     u8::decode(&mut SliceReader::new(record.value()?)?)
 }
 
+/// What an end entity sends, by the number of the body (RFC 9810 §5.1.2).
+const KINDS: [(u8, BodyType); 8] = [
+    (0, BodyType::Ir),
+    (2, BodyType::Cr),
+    (4, BodyType::P10cr),
+    (7, BodyType::Kur),
+    (11, BodyType::Rr),
+    (21, BodyType::Genm),
+    (24, BodyType::CertConf),
+    (25, BodyType::PollReq),
+];
+
+/// 255 for what an end entity does not send.
 pub(crate) fn code(kind: BodyType) -> u8 {
-    match kind {
-        BodyType::Kur => 7,
-        BodyType::CertConf => 24,
-        BodyType::PollReq => 25,
-        _ => 0,
-    }
+    KINDS
+        .iter()
+        .find(|(_, known)| *known == kind)
+        .map_or(u8::MAX, |(code, _)| *code)
 }
 
 pub(crate) fn kind(code: u8) -> Result<BodyType, StateError> {
-    match code {
-        0 => Ok(BodyType::Ir),
-        7 => Ok(BodyType::Kur),
-        24 => Ok(BodyType::CertConf),
-        25 => Ok(BodyType::PollReq),
-        _ => Err(StateError::Malformed),
-    }
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, kind)| *kind)
+        .ok_or(StateError::Malformed)
 }

@@ -1,56 +1,61 @@
 //! The state machine of a transaction.
 //!
 //! ```text
-//! Proof ─► Protect ─► Store ─► Wait for the answer ─┬─ ip, kup accepted ─► certConf: Protect ─► …
+//! Proof ─► Protect ─► Store ─► Wait for the answer ─┬─ ip, cp, kup accepted ─► certConf: Protect ─► …
 //!            ▲                                      ├─ waiting, pollRep ─► Poll later: pollReq ─┐
 //!            └──────────────────────────────────────┴───────────────────────────────────────────┘
-//!                                                   └─ pkiconf, implicit confirmation, refusal ─► Over
+//!                                                   └─ pkiConf, implicit confirmation, rp, genp, refusal ─► Over
 //! ```
 
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
-use cmp_message::{
-    BodyType, CertReqMsg, CertRequest, Exact, PkiBody, PkiMessage, PollReq, Raw, certificate::Certificate,
-    crypto::SignatureAlgorithm,
-};
-use der::asn1::OctetString;
+use cmp_message::{BodyType, CertRequest, Exact, PkiBody, PkiMessage, PollReq, certificate::Certificate};
+use const_oid::ObjectIdentifier;
 
 use crate::{
-    Action, Config, Enrolled, Exchange, Failure, JobId, JobResult, KeyId, Operation, Protection, Refusal,
-    Report, Request, ResponseError, StateError, Time, TransferFailure,
-    issued::cert_status,
-    outgoing::{self, Ids, Protected},
-    record::{self, IssuedRecord, Record},
+    Action, CertificateRequest, Config, Exchange, Failure, JobId, JobResult, Outcome, Refusal, Report,
+    Request, ResponseError, Time, TransferFailure, outgoing,
+    record::{IssuedRecord, asks_for_certificate},
+    request::Asked,
     seed::Seed,
 };
 
 mod answer;
+mod certificate;
+mod general;
+mod polling;
+mod refusal;
 #[cfg(test)]
 mod replay;
+mod resume;
+mod revocation;
+mod sending;
 
 /// New transactions for one request at most, where its outcome is unknown or its transactionID is in use.
 const MAX_ATTEMPTS: u8 = 3;
 /// How often one message is sent again where its outcome is unknown.
 const MAX_REPETITIONS: u8 = 10;
-/// checkAfter above this is reported as suspension, and honoured.
-const SUSPENDED_S: u64 = 24 * 3600;
 
-/// One enrolment or update, from the request to the confirmation.
+/// One operation, from the request to its end.
 pub struct Transaction {
     config: Arc<Config>,
     seed: Seed,
     request_type: BodyType,
-    key: KeyId,
+    /// `None` while the proof of possession is not there.
+    request: Option<Asked>,
     transaction_id: [u8; 16],
     /// Of our last message.
     sender_nonce: [u8; 16],
     /// Of the peer's last message.
     peer_nonce: Vec<u8>,
+    /// protectionAlg of the peer's last message.
+    peer_algorithm: Option<ObjectIdentifier>,
     known_signer: Option<Certificate>,
-    request: Option<CertReqMsg>,
     attempt: u8,
     repetitions: u8,
+    /// It was taken up after a restart: whether what was kept had been sent nobody knows.
+    resumed: bool,
     /// What our last message is.
     sent: BodyType,
     /// What the answer is awaited for: the request or certConf, also while polling.
@@ -78,8 +83,8 @@ enum Phase {
     /// The proof of possession is being signed.
     Proof {
         job: JobId,
+        request: Box<CertificateRequest>,
         cert_req: Exact<CertRequest>,
-        algorithm: SignatureAlgorithm,
     },
     /// A message is being signed.
     Protect {
@@ -110,81 +115,37 @@ enum Then {
 
 impl Transaction {
     /// Begins a transaction. `seed` is 32 bytes from a cryptographic random generator, used for nothing else.
-    pub fn new(config: impl Into<Arc<Config>>, request: Request, seed: [u8; 32], now: Time) -> Self {
-        let mut transaction = Self::empty(
-            config.into(),
-            request.operation.request_type(),
-            request.key,
-            seed,
-            now,
-        );
-        if let Err(failure) = transaction.prove(&request) {
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        request: impl Into<Request>,
+        seed: [u8; 32],
+        now: Time,
+    ) -> Self {
+        let request = request.into();
+        let mut transaction = Self::empty(config.into(), request.body_type(), seed, now);
+        if let Err(failure) = transaction.begin(now, request) {
             transaction.fail(failure);
         }
         transaction
     }
 
-    /// Takes up the transaction whose state was kept last: sends the message that was under way once more, byte for byte,
-    /// or waits the whole of the last checkAfter. `config` is the one that it was begun with; `seed` is new.
-    ///
-    /// # Errors
-    /// [`StateError`] for a state that this version cannot read, or that was begun under another protection.
-    pub fn resume(
-        config: impl Into<Arc<Config>>,
-        state: &[u8],
-        seed: [u8; 32],
-        now: Time,
-    ) -> Result<Self, StateError> {
-        let stored = Record::decode(state)?;
-        let id = |octets: &OctetString| octets.as_bytes().try_into().map_err(|_| StateError::Malformed);
-        let request_type = record::kind(stored.request_kind)?;
-        let mut transaction = Self::empty(config.into(), request_type, KeyId(stored.key), seed, now);
-        transaction.sent = record::kind(stored.kind)?;
-        transaction.awaited = record::kind(stored.awaited)?;
-        transaction.attempt = stored.attempt;
-        transaction.poll_id = stored.poll_id;
-        transaction.transaction_id = id(&stored.transaction_id)?;
-        transaction.sender_nonce = id(&stored.sender_nonce)?;
-        transaction.request = Some(stored.request);
-        transaction.message = stored.message.into_bytes().into_vec();
-        transaction.implicit = stored.implicit;
-        transaction.spent_before = Duration::from_secs(stored.spent_s);
-        transaction.peer_nonce = stored.peer_nonce.into_bytes().into_vec();
-        transaction.known_signer = stored
-            .signer
-            .and_then(|signer| Certificate::from_der(signer.as_bytes()).ok());
-        transaction.issued = stored.issued.map(|record| Issued {
-            certificate: Certificate::from_der(record.certificate.as_bytes()).ok(),
-            refusal: record.refused.clone().map(Refusal::Earlier),
-            record,
-        });
-        let header = PkiMessage::peek_header(&transaction.message).map_err(|_| StateError::Malformed)?;
-        if !outgoing::is_ours(&transaction.config, &header) {
-            return Err(StateError::OtherProtection);
-        }
-        match stored.check_after_s {
-            Some(s) => transaction.poll_after(now, s),
-            None => transaction.send(),
-        }
-        Ok(transaction)
-    }
-
-    fn empty(config: Arc<Config>, request_type: BodyType, key: KeyId, seed: [u8; 32], now: Time) -> Self {
+    fn empty(config: Arc<Config>, request_type: BodyType, seed: [u8; 32], now: Time) -> Self {
         Self {
-            implicit: config.implicit_confirm,
+            implicit: config.implicit_confirm && asks_for_certificate(request_type),
             started: now.monotonic,
             spent_before: Duration::ZERO,
             config,
             seed: Seed::new(seed),
             request_type,
-            key,
+            request: None,
             transaction_id: [0; 16],
             sender_nonce: [0; 16],
             peer_nonce: Vec::new(),
+            peer_algorithm: None,
             known_signer: None,
-            request: None,
             attempt: 1,
             repetitions: 0,
+            resumed: false,
             sent: request_type,
             awaited: request_type,
             poll_id: 0,
@@ -225,10 +186,12 @@ impl Transaction {
         let done = match (core::mem::replace(&mut self.phase, Phase::Over), result) {
             (
                 Phase::Proof {
-                    cert_req, algorithm, ..
+                    request, cert_req, ..
                 },
                 JobResult::Signed(signature),
-            ) => self.proven(now, cert_req, algorithm, &signature),
+            ) => Asked::with_proof(&request, cert_req, &signature)
+                .map_err(Failure::Request)
+                .and_then(|asked| self.ask(now, asked)),
             (Phase::Protect { message, .. }, JobResult::Signed(signature)) => {
                 outgoing::with_signature(&self.config, message, &signature).and_then(|m| self.keep(now, m))
             }
@@ -307,193 +270,12 @@ impl Transaction {
         }
     }
 
-    /// Ends the transaction from this side. The RA is not told: what it issued it drops when no certConf comes.
+    /// Ends the transaction from this side. The RA is not told: an end entity sends no `error` (RFC 9483 §3.6.1), and what
+    /// the RA issued it drops when no certConf comes.
     pub fn give_up(&mut self) {
         if !matches!(self.phase, Phase::Over) {
             self.fail(Failure::GivenUp);
         }
-    }
-
-    fn prove(&mut self, request: &Request) -> Result<(), Failure> {
-        if let Operation::Update(old) = &request.operation
-            && !self.signs_with(old)
-        {
-            return Err(Failure::UpdateProtection);
-        }
-        self.new_transaction_id()?;
-        let cert_req = request.cert_request().map_err(|_| Failure::Encoding)?;
-        let job = self.job();
-        let (key, algorithm, input) = (request.key, request.algorithm, cert_req.as_der().to_vec());
-        self.phase = Phase::Proof {
-            job,
-            cert_req,
-            algorithm,
-        };
-        self.actions.push_back(Action::Sign {
-            job,
-            key,
-            algorithm,
-            input,
-        });
-        Ok(())
-    }
-
-    fn proven(
-        &mut self,
-        now: Time,
-        cert_req: Exact<CertRequest>,
-        algorithm: SignatureAlgorithm,
-        signature: &[u8],
-    ) -> Result<(), Failure> {
-        let message = Request::with_proof(cert_req, algorithm, signature).map_err(|_| Failure::Encoding)?;
-        self.request = Some(message.clone());
-        self.compose(now, Operation::body(self.request_type, message))
-    }
-
-    /// The same request, key and proof in a new transaction.
-    fn begin_again(&mut self, now: Time) -> Result<(), Failure> {
-        let Some(request) = self.request.clone().filter(|_| self.attempt < MAX_ATTEMPTS) else {
-            return Err(Failure::Delivery(self.exchange()));
-        };
-        self.attempt += 1;
-        self.report(Report::NewTransaction {
-            attempt: self.attempt,
-        });
-        self.new_transaction_id()?;
-        self.peer_nonce.clear();
-        self.awaited = self.request_type;
-        self.compose(now, Operation::body(self.request_type, request))
-    }
-
-    fn new_transaction_id(&mut self) -> Result<(), Failure> {
-        self.transaction_id = self.seed.next(self.config.crypto).map_err(Failure::Key)?;
-        Ok(())
-    }
-
-    /// Makes a message of `body`: to be signed, or complete and to be kept.
-    fn compose(&mut self, now: Time, body: PkiBody) -> Result<(), Failure> {
-        self.sent = body.body_type();
-        self.repetitions = 0;
-        self.sender_nonce = self.seed.next(self.config.crypto).map_err(Failure::Key)?;
-        let first = self.sent == self.request_type;
-        let ids = Ids {
-            transaction_id: &self.transaction_id,
-            sender_nonce: &self.sender_nonce,
-            recip_nonce: (!first).then_some(self.peer_nonce.as_slice()),
-        };
-        let ask = first && self.implicit;
-        match outgoing::message(&self.config, &ids, body, ask, now.utc_s, &mut self.seed)? {
-            Protected::Complete(message) => self.keep(now, message),
-            Protected::Unsigned(message) => {
-                let input = message.protected_part().map_err(|_| Failure::Encoding)?;
-                let Protection::Signature { key, algorithm, .. } = self.config.protection else {
-                    return Err(Failure::Encoding);
-                };
-                let job = self.job();
-                self.phase = Phase::Protect { job, message };
-                self.actions.push_back(Action::Sign {
-                    job,
-                    key,
-                    algorithm,
-                    input,
-                });
-                Ok(())
-            }
-        }
-    }
-
-    /// Takes a finished message, to be sent when it is kept.
-    fn keep(&mut self, now: Time, message: Vec<u8>) -> Result<(), Failure> {
-        self.message = message;
-        self.store(now, Then::Send)
-    }
-
-    fn store(&mut self, now: Time, then: Then) -> Result<(), Failure> {
-        let spent = now.monotonic.saturating_sub(self.started);
-        let signer = self.known_signer.as_ref().map(|signer| Raw::new(signer.as_der()));
-        let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(|_| Failure::Encoding);
-        let record = Record {
-            version: Record::VERSION,
-            request_kind: record::code(self.request_type),
-            kind: record::code(self.sent),
-            awaited: record::code(self.awaited),
-            attempt: self.attempt,
-            key: self.key.0,
-            poll_id: self.poll_id,
-            transaction_id: octets(&self.transaction_id)?,
-            sender_nonce: octets(&self.sender_nonce)?,
-            request: self.request.clone().ok_or(Failure::Encoding)?,
-            message: octets(&self.message)?,
-            implicit: self.implicit,
-            spent_s: self.spent_before.saturating_add(spent).as_secs(),
-            peer_nonce: octets(&self.peer_nonce)?,
-            issued: self.issued.as_ref().map(|issued| issued.record.clone()),
-            check_after_s: match then {
-                Then::Send => None,
-                Then::Poll(s) => Some(s),
-            },
-            signer: signer.transpose().map_err(|_| Failure::Encoding)?,
-        };
-        let state = record.encode().map_err(|_| Failure::Encoding)?;
-        let job = self.job();
-        self.phase = Phase::Store { job, then };
-        self.actions.push_back(Action::Store { job, state });
-        Ok(())
-    }
-
-    fn send(&mut self) {
-        let job = self.job();
-        self.phase = Phase::Await;
-        let first = self.sent == self.request_type;
-        self.actions.push_back(Action::Send {
-            job,
-            message: self.message.clone(),
-            first,
-        });
-    }
-
-    /// Confirms or refuses the certificate.
-    fn confirm(&mut self, now: Time) -> Result<(), Failure> {
-        let issued = self.issued.as_ref().ok_or(Failure::Encoding)?;
-        let record = &issued.record;
-        let status = cert_status(
-            &self.config,
-            record.certificate.as_bytes(),
-            record.refused.clone(),
-        )
-        .map_err(Failure::Key)?;
-        self.awaited = BodyType::CertConf;
-        self.compose(now, PkiBody::CertConf(alloc::vec![status]))
-    }
-
-    /// The RA knows: the certificate is in use, or refused.
-    fn confirmed(&mut self, implicit: bool) {
-        self.phase = Phase::Over;
-        let transaction_id = self.transaction_id.to_vec();
-        let result = match self.issued.take() {
-            Some(Issued {
-                refusal: Some(refusal),
-                ..
-            }) => Err(Failure::CertificateRefused { refusal }),
-            Some(Issued {
-                certificate: Some(certificate),
-                record,
-                ..
-            }) => Ok(Enrolled {
-                certificate,
-                key: self.key,
-                chain: record.chain,
-                new_anchors: record.new_anchors,
-                transaction_id,
-                implicit,
-            }),
-            _ => Err(Failure::Encoding),
-        };
-        self.actions.push_back(Action::Done(result));
-    }
-
-    fn poll_after(&mut self, now: Time, check_after_s: u64) {
-        self.phase = Phase::Poll(now.monotonic.saturating_add(Duration::from_secs(check_after_s)));
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -501,16 +283,27 @@ impl Transaction {
         Some(self.started.saturating_add(left))
     }
 
-    /// Whether our messages are signed with the key of this certificate.
-    fn signs_with(&self, certificate: &Certificate) -> bool {
-        matches!(&self.config.protection, Protection::Signature { certificate: ours, .. } if ours == certificate)
+    /// The one way to end well; to be called once.
+    fn succeed(&mut self, outcome: Outcome) {
+        self.phase = Phase::Over;
+        self.actions.push_back(Action::Done(Ok(outcome)));
     }
 
-    /// The one way to end without a certificate; to be called once.
+    /// The one way to end without a result; to be called once.
     fn fail(&mut self, failure: Failure) {
         self.phase = Phase::Over;
         // What nobody has begun need not be done any more.
         self.actions.retain(|action| matches!(action, Action::Report(_)));
+        // Whatever followed: why the certificate was refused is what matters.
+        let refusal = self.issued.take().and_then(|issued| issued.refusal);
+        let failure = match (refusal, failure) {
+            (Some(refusal), failure) if failure.follows_refusal() => Failure::CertificateRefused {
+                exchange: self.exchange(),
+                refusal,
+                told: false,
+            },
+            (_, failure) => failure,
+        };
         self.actions.push_back(Action::Done(Err(failure)));
     }
 

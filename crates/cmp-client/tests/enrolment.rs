@@ -11,42 +11,33 @@
 mod ra;
 
 use cmp_client::{
-    Action, Config, Failure, JobResult, KeyId, Refusal, Report, ResponseError, Time, Transaction,
-    TransferFailure, drive::drive,
+    Action, Config, Failure, JobResult, KeyId, Refusal, Report, RequestError, ResponseError, Time,
+    Transaction, TransferFailure, drive::drive,
 };
 use cmp_message::{
     BodyType, PkiBody, PkiFailure, PkiMessage, PkiStatus, PkiStatusInfo, crypto::SigningKey,
     validate::ValidationError,
 };
 use core::time::Duration;
-use ra::{NOW_S, Ra, config, mac_config, request, start, update_request};
-
-fn now() -> Time {
-    Time {
-        monotonic: Duration::ZERO,
-        utc_s: Some(NOW_S),
-    }
-}
+use ra::{Ra, config, mac_config, now, request, station_keys, update_request};
 
 fn run(ra: &mut Ra, config: Config) -> Result<cmp_client::Enrolled, Failure> {
-    let mut transaction = start(ra, config);
-    finish(ra, &mut transaction)
+    finish(ra, &mut begin(config))
+}
+
+fn begin(config: Config) -> Transaction {
+    ra::start(config, request())
 }
 
 fn finish(ra: &mut Ra, transaction: &mut Transaction) -> Result<cmp_client::Enrolled, Failure> {
-    let keys = ra.station_keys();
-    let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
-    drive(transaction, now(), find, |now, message| ra.answer(now, message))
+    Ok(ra::finish(ra, transaction)?.into_enrolled().unwrap())
 }
 
 #[test]
 fn an_enrolment_is_confirmed_and_gives_the_certificate() {
     let mut ra = Ra::new();
     let enrolled = run(&mut ra, config()).unwrap();
-    assert_eq!(
-        enrolled.certificate.public_key(),
-        ra.station_keys()[1].public_key()
-    );
+    assert_eq!(enrolled.certificate.public_key(), station_keys()[1].public_key());
     assert!(!enrolled.implicit);
     assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf]);
     assert_eq!(ra.confirmed, [true]);
@@ -95,12 +86,9 @@ fn implicit_confirmation_saves_the_cert_conf_only_if_it_was_asked_for_and_grante
 fn waiting_is_polled_after_check_after_and_not_before() {
     let mut ra = Ra::new();
     ra.polls = vec![7, 100_000];
-    let mut transaction = start(&ra, config());
+    let mut transaction = begin(config());
     let enrolled = finish(&mut ra, &mut transaction).unwrap();
-    assert_eq!(
-        enrolled.certificate.public_key(),
-        ra.station_keys()[1].public_key()
-    );
+    assert_eq!(enrolled.certificate.public_key(), station_keys()[1].public_key());
     let times: Vec<u64> = ra.poll_times.iter().map(Duration::as_secs).collect();
     assert_eq!(times, [0, 7, 100_007]);
 }
@@ -125,7 +113,7 @@ fn a_check_after_that_is_no_time_is_an_error_and_more_than_a_day_is_reported_as_
     }
     let mut ra = Ra::new();
     ra.polls = vec![86_401];
-    let mut transaction = start(&ra, config());
+    let mut transaction = begin(config());
     let mut reports = Vec::new();
     step(&mut ra, &mut transaction, |action| {
         if let Action::Report(report) = action {
@@ -148,7 +136,7 @@ fn step(ra: &mut Ra, transaction: &mut Transaction, mut see: impl FnMut(&Action)
         see(&action);
         match action {
             Action::Sign { job, key, input, .. } => {
-                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                let signature = station_keys()[key.0 as usize].sign(&input).unwrap();
                 transaction.handle_done(now(), job, JobResult::Signed(signature));
             }
             Action::Store { job, state } => {
@@ -180,7 +168,10 @@ fn the_total_time_is_limited_where_that_is_wanted() {
 fn a_certificate_for_another_key_is_refused_in_cert_conf() {
     let mut ra = Ra::new();
     ra.issue_other_key = true;
-    let Err(Failure::CertificateRefused { refusal }) = run(&mut ra, config()) else {
+    let Err(Failure::CertificateRefused {
+        refusal, told: true, ..
+    }) = run(&mut ra, config())
+    else {
         panic!()
     };
     assert_eq!(refusal, Refusal::OtherKey);
@@ -208,7 +199,7 @@ fn another_subject_is_taken_only_if_the_ra_says_so_and_that_is_wanted() {
         .map(|_| ())
     };
     let refused = |result: Result<(), Failure>| match result {
-        Err(Failure::CertificateRefused { refusal }) => refusal,
+        Err(Failure::CertificateRefused { refusal, .. }) => refusal,
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(case(PkiStatus::ACCEPTED, false)), Refusal::OtherSubject);
@@ -228,6 +219,7 @@ fn a_certificate_that_does_not_chain_is_refused_where_anchors_are_set_for_it() {
     };
     let Err(Failure::CertificateRefused {
         refusal: Refusal::Path(_),
+        ..
     }) = run(&mut ra, config)
     else {
         panic!()
@@ -324,7 +316,10 @@ fn a_body_that_does_not_answer_is_named() {
         panic!()
     };
     assert_eq!(error, ResponseError::UnexpectedBody(BodyType::PkiConf));
-    ra.body = Some(PkiBody::Kup);
+    ra.body = Some(|body| {
+        let PkiBody::Ip(content) = body else { panic!() };
+        PkiBody::Kup(content)
+    });
     let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
         panic!()
     };
@@ -334,7 +329,8 @@ fn a_body_that_does_not_answer_is_named() {
 #[test]
 fn two_responses_and_another_cert_req_id_are_refused() {
     let mut ra = Ra::new();
-    ra.body = Some(|mut content| {
+    ra.body = Some(|body| {
+        let PkiBody::Ip(mut content) = body else { panic!() };
         content.response.push(content.response[0].clone());
         PkiBody::Ip(content)
     });
@@ -342,7 +338,8 @@ fn two_responses_and_another_cert_req_id_are_refused() {
         panic!()
     };
     assert_eq!(error, ResponseError::ResponseCount(2));
-    ra.body = Some(|mut content| {
+    ra.body = Some(|body| {
+        let PkiBody::Ip(mut content) = body else { panic!() };
         content.response[0].cert_req_id = 1;
         PkiBody::Ip(content)
     });
@@ -390,14 +387,14 @@ fn a_stored_state_sends_the_same_message_again_and_ends_where_it_should() {
     run(&mut whole, config()).unwrap();
     for cut in 0..2 {
         let mut ra = Ra::new();
-        let mut transaction = start(&ra, config());
+        let mut transaction = begin(config());
         let mut states = Vec::new();
         let mut sends = 0;
         // Power goes when message `cut` is about to leave.
         let message = loop {
             match transaction.poll_action().unwrap() {
                 Action::Sign { job, key, input, .. } => {
-                    let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                    let signature = station_keys()[key.0 as usize].sign(&input).unwrap();
                     transaction.handle_done(now(), job, JobResult::Signed(signature));
                 }
                 Action::Store { job, state } => {
@@ -422,10 +419,7 @@ fn a_stored_state_sends_the_same_message_again_and_ends_where_it_should() {
         let answer = ra.answer(now(), &again).unwrap();
         resumed.handle_response(now(), &answer);
         let enrolled = finish(&mut ra, &mut resumed).unwrap();
-        assert_eq!(
-            enrolled.certificate.public_key(),
-            ra.station_keys()[1].public_key()
-        );
+        assert_eq!(enrolled.certificate.public_key(), station_keys()[1].public_key());
         let config = std::sync::Arc::new(config());
         for cut in 0..state.len() {
             assert!(Transaction::resume(config.clone(), &state[..cut], [1; 32], now()).is_err());
@@ -435,12 +429,11 @@ fn a_stored_state_sends_the_same_message_again_and_ends_where_it_should() {
 
 #[test]
 fn a_state_that_cannot_be_kept_keeps_the_message_back() {
-    let ra = Ra::new();
-    let mut transaction = start(&ra, config());
+    let mut transaction = begin(config());
     loop {
         match transaction.poll_action().unwrap() {
             Action::Sign { job, key, input, .. } => {
-                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                let signature = station_keys()[key.0 as usize].sign(&input).unwrap();
                 transaction.handle_done(now(), job, JobResult::Signed(signature));
             }
             Action::Store { job, .. } => transaction.handle_done(now(), job, JobResult::Failed),
@@ -453,12 +446,11 @@ fn a_state_that_cannot_be_kept_keeps_the_message_back() {
 
 #[test]
 fn a_message_certainly_not_sent_is_sent_again_after_the_time_given() {
-    let ra = Ra::new();
-    let mut transaction = start(&ra, config());
+    let mut transaction = begin(config());
     let message = loop {
         match transaction.poll_action().unwrap() {
             Action::Sign { job, key, input, .. } => {
-                let signature = ra.station_keys()[key.0 as usize].sign(&input).unwrap();
+                let signature = station_keys()[key.0 as usize].sign(&input).unwrap();
                 transaction.handle_done(now(), job, JobResult::Signed(signature));
             }
             Action::Store { job, .. } => transaction.handle_done(now(), job, JobResult::Stored),
@@ -482,13 +474,12 @@ fn a_message_certainly_not_sent_is_sent_again_after_the_time_given() {
 
 #[test]
 fn the_request_asks_for_what_was_given() {
-    let ra = Ra::new();
-    let mut transaction = start(&ra, config());
+    let mut transaction = begin(config());
     let Some(Action::Sign { input, .. }) = transaction.poll_action() else {
         panic!()
     };
     let cert_req = <cmp_message::CertRequest as der::Decode>::from_der(&input).unwrap();
-    assert_eq!(cert_req.cert_template.subject, Some(request(&ra).subject));
+    assert_eq!(cert_req.cert_template.subject, Some(request().subject));
 }
 
 #[test]
@@ -518,8 +509,8 @@ fn a_signed_error_under_a_mac_neither_confirms_nor_delays() {
         PkiStatus::WAITING.into(),
     ] {
         let mut ra = Ra::new();
-        let mut transaction = start(&ra, mac_config(false));
-        let keys = ra.station_keys();
+        let mut transaction = begin(mac_config(false));
+        let keys = station_keys();
         let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
         let failure = drive(&mut transaction, now(), find, |now, message| {
             if ra.seen == [BodyType::Ir] {
@@ -544,7 +535,7 @@ fn an_update_under_another_certificate_or_a_secret_is_refused_before_anything_is
         let Some(Action::Done(Err(failure))) = transaction.poll_action() else {
             panic!()
         };
-        assert_eq!(failure, Failure::UpdateProtection);
+        assert_eq!(failure, Failure::Request(RequestError::UpdateProtection));
     }
 }
 
@@ -560,8 +551,8 @@ fn an_unprotected_error_ends_as_a_rejection_where_it_is_believed_and_still_confi
             accept_unprotected_errors: true,
             ..config()
         };
-        let mut transaction = start(&ra, config);
-        let keys = ra.station_keys();
+        let mut transaction = begin(config);
+        let keys = station_keys();
         let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
         let failure = drive(&mut transaction, now(), find, |now, message| {
             if ra.seen == [BodyType::Ir] {

@@ -19,7 +19,7 @@ use cmp_message::{
     crypto::{Crypto, HashAlgorithm, RustCrypto, SigningKey},
 };
 use proptest::prelude::*;
-use ra::{NOW_S, Ra, config, mac_config, request};
+use ra::{NOW_S, Ra, config, mac_config, request, station_keys};
 
 /// No run of the operations below, and of an RA that behaves after them, takes more.
 const MAX_STEPS: usize = 400;
@@ -224,7 +224,7 @@ impl World {
             monotonic: Duration::from_secs(5),
             utc_s: Some(NOW_S),
         };
-        let transaction = Transaction::new(config.clone(), request(&ra), [1; 32], now);
+        let transaction = Transaction::new(config.clone(), request(), [1; 32], now);
         Self {
             ra,
             config,
@@ -259,7 +259,7 @@ impl World {
                 Some(Action::Send { message, .. }) => self.send(ops.next().unwrap_or(&Op::Answer), message),
                 Some(Action::Done(result)) => {
                     self.is_over();
-                    return result;
+                    return result.map(|outcome| outcome.into_enrolled().unwrap());
                 }
                 Some(_) => {}
                 None => self.pass_time(),
@@ -281,7 +281,7 @@ impl World {
     }
 
     fn sign(&self, key: KeyId, input: &[u8]) -> Vec<u8> {
-        self.ra.station_keys()[key.0 as usize].sign(input).unwrap()
+        station_keys()[key.0 as usize].sign(input).unwrap()
     }
 
     /// Completes a job, or lets it fail; a completion of another job and one that came before change nothing.
@@ -439,7 +439,7 @@ fn holds(case: &Case) -> Result<(), TestCaseError> {
         world.ra.issued.contains(&enrolled.certificate),
         "a certificate that the RA has not issued"
     );
-    let keys = world.ra.station_keys();
+    let keys = station_keys();
     prop_assert_eq!(enrolled.certificate.public_key(), keys[1].public_key());
     prop_assert!(!case.other_key && !case.other_subject);
     if enrolled.implicit {

@@ -325,10 +325,10 @@ struct Fields {
 }
 
 #[derive(Clone)]
-struct Extension {
-    oid: ObjectIdentifier,
-    critical: bool,
-    value: Range<usize>,
+pub(crate) struct Extension {
+    pub(crate) oid: ObjectIdentifier,
+    pub(crate) critical: bool,
+    pub(crate) value: Range<usize>,
 }
 
 impl Fields {
@@ -457,7 +457,7 @@ fn parse_tail(
 }
 
 /// `Extension ::= SEQUENCE { extnID OBJECT IDENTIFIER, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }`
-fn parse_extensions(der: &[u8], list: &[u8]) -> Result<Vec<Extension>, CertificateError> {
+pub(crate) fn parse_extensions(der: &[u8], list: &[u8]) -> Result<Vec<Extension>, CertificateError> {
     let mut extensions: Vec<Extension> = Vec::new();
     let mut reader = SliceReader::new(list)?;
     reader.sequence(|seq| {
@@ -509,7 +509,7 @@ fn key_identifier(value: &[u8]) -> der::Result<Option<&[u8]>> {
 }
 
 /// Where `part`, borrowed from `whole`, lies in it.
-fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
+pub(crate) fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
     start..start.saturating_add(part.len())
 }

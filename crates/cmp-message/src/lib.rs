@@ -14,6 +14,7 @@ mod body;
 mod cert_response;
 pub mod certificate;
 mod confirm;
+pub mod crl;
 mod crmf;
 pub mod crypto;
 mod error_message;

@@ -12,8 +12,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypto::{Crypto, CryptoError, Digest, HashAlgorithm, constant_time_eq, pbm_base_key};
 
-const PASSWORD_BASED_MAC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113533.7.66.13");
-const PBMAC1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.14");
+/// `id-PasswordBasedMac`.
+pub const PASSWORD_BASED_MAC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113533.7.66.13");
+/// `id-PBMAC1`.
+pub const PBMAC1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.14");
 const PBKDF2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.12");
 /// `hMAC-SHA1` of RFC 2104 as PasswordBasedMac names it; PKCS #5 has another name for the same.
 const HMAC_SHA1_IANA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.8.1.2");

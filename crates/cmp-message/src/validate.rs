@@ -116,6 +116,8 @@ pub enum ValidationError {
     WrongRecipNonce,
     /// messageTime is this many seconds away from the clock here.
     MessageTime(u64),
+    /// There is a confirmWaitTime and no messageTime.
+    MissingMessageTime,
     /// implicitConfirm and confirmWaitTime are both there.
     ImplicitConfirmWithWaitTime,
     /// There is neither protection nor protectionAlg.
@@ -157,6 +159,43 @@ pub enum ValidationError {
 }
 
 impl ValidationError {
+    /// Where the rule stands that was broken.
+    pub fn section(&self) -> &'static str {
+        match self {
+            Self::UnsupportedVersion(_)
+            | Self::MissingTransactionId
+            | Self::TransactionIdLength(_)
+            | Self::WrongTransactionId
+            | Self::MissingSenderNonce
+            | Self::SenderNonceLength(_)
+            | Self::ReusedSenderNonce
+            | Self::UnexpectedRecipNonce
+            | Self::MissingRecipNonce
+            | Self::WrongRecipNonce
+            | Self::MessageTime(_)
+            | Self::MissingMessageTime
+            | Self::ImplicitConfirmWithWaitTime
+            | Self::SenderNotDirectoryName
+            | Self::SenderIsNotSigner
+            | Self::SenderKidIsNotSigner => "RFC 9483 §3.1",
+            Self::MissingProtection
+            | Self::ProtectionValueMissing
+            | Self::ProtectionAlgorithmMissing
+            | Self::UnknownProtectionAlgorithm(_)
+            | Self::WrongProtectionKind
+            | Self::Mac(_)
+            | Self::UnknownSecret
+            | Self::WrongMac
+            | Self::WrongSignature
+            | Self::Crypto(_) => "RFC 9483 §3.2",
+            Self::MissingExtraCerts
+            | Self::TooManyExtraCerts(_)
+            | Self::MalformedSigner
+            | Self::SignerNotTrusted(_) => "RFC 9483 §3.3",
+            Self::Encoding => "RFC 9810 §5.1",
+        }
+    }
+
     /// What goes into failInfo when this is reported to the sender.
     pub fn fail_info(&self) -> PkiFailure {
         match self {
@@ -171,7 +210,7 @@ impl ValidationError {
             Self::UnexpectedRecipNonce | Self::MissingRecipNonce | Self::WrongRecipNonce => {
                 PkiFailure::BadRecipientNonce
             }
-            Self::MessageTime(_) => PkiFailure::BadTime,
+            Self::MessageTime(_) | Self::MissingMessageTime => PkiFailure::BadTime,
             Self::UnknownProtectionAlgorithm(_) | Self::Mac(_) => PkiFailure::BadAlg,
             Self::Crypto(CryptoError::UnsupportedAlgorithm | CryptoError::UnsupportedKey) => {
                 PkiFailure::BadAlg
@@ -211,6 +250,7 @@ impl fmt::Display for ValidationError {
             Self::MissingRecipNonce => "there is no recipNonce",
             Self::WrongRecipNonce => "the recipNonce is not the senderNonce of our last message",
             Self::MessageTime(s) => return write!(f, "messageTime is {s} s away from the clock here"),
+            Self::MissingMessageTime => "confirmWaitTime is there without messageTime",
             Self::ImplicitConfirmWithWaitTime => "implicitConfirm and confirmWaitTime exclude each other",
             Self::MissingProtection => "the message is not protected",
             Self::ProtectionValueMissing => "there is a protectionAlg and no protection",
@@ -330,6 +370,9 @@ fn check_header(header: &PkiHeader, context: &Context<'_>) -> Result<(), Validat
     }
     if header.implicit_confirm() && header.info(general::CONFIRM_WAIT_TIME).is_some() {
         return Err(ValidationError::ImplicitConfirmWithWaitTime);
+    }
+    if header.info(general::CONFIRM_WAIT_TIME).is_some() && header.message_time.is_none() {
+        return Err(ValidationError::MissingMessageTime);
     }
     if let (Some(time), Some(now), Some(skew)) =
         (header.message_time, context.now_s, context.max_clock_skew_s)

@@ -8,9 +8,14 @@ use cmp_message::{
     crypto::{RustCrypto, SignatureAlgorithm},
     mac::Secret,
 };
+use der::asn1::OctetString;
 use x509_cert::name::Name;
 
 use super::*;
+use crate::{
+    Enrolled, KeyId, Protection, StateError,
+    record::{self, Record},
+};
 
 macro_rules! fixture {
     ($($name:literal),+) => {
@@ -98,23 +103,19 @@ fn taken_up(
     now: Time,
 ) -> Transaction {
     let (request, message) = (parse(first), parse(sent));
-    let (PkiBody::Ir(requests) | PkiBody::Kur(requests)) = &*request.body else {
-        panic!("no request")
-    };
     let request_kind = record::code(request.body.body_type());
+    let certificate = asks_for_certificate(request.body.body_type());
     let state = Record {
         version: Record::VERSION,
-        request_kind,
-        kind: record::code(message.body.body_type()),
+        request: request.body.clone().into_value(),
+        sent: record::code(message.body.body_type()),
         awaited: issued
             .as_ref()
             .map_or(request_kind, |_| record::code(BodyType::CertConf)),
         attempt: 1,
-        key: 1,
         poll_id: 0,
         transaction_id: message.header.transaction_id.clone().unwrap(),
         sender_nonce: message.header.sender_nonce.clone().unwrap(),
-        request: requests[0].clone(),
         message: OctetString::new(sent).unwrap(),
         implicit: request.header.implicit_confirm(),
         spent_s: 0,
@@ -122,6 +123,10 @@ fn taken_up(
         issued,
         check_after_s: None,
         signer: None,
+        peer_algorithm: None,
+        key: certificate.then_some(1),
+        cert_profile: None,
+        crl_issuer: None,
     };
     let mut transaction = Transaction::resume(config, &state.encode().unwrap(), [7; 32], now).unwrap();
     let Some(Action::Send { message, .. }) = transaction.poll_action() else {
@@ -158,7 +163,7 @@ fn sent(actions: &[Action]) -> PkiMessage {
 
 fn enrolled(actions: Vec<Action>) -> Enrolled {
     match actions.into_iter().last() {
-        Some(Action::Done(Ok(enrolled))) => enrolled,
+        Some(Action::Done(Ok(Outcome::Enrolled(enrolled)))) => enrolled,
         other => panic!("{other:?}"),
     }
 }
@@ -294,7 +299,7 @@ fn the_extended_key_usage_of_the_ra_can_be_demanded() {
     }
 }
 
-const CMC_RA: const_oid::ObjectIdentifier = const_oid::ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.28");
+const CMC_RA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.28");
 
 #[test]
 fn openssl_delays_are_polled() {
@@ -334,20 +339,15 @@ fn an_openssl_rejection_is_told() {
 fn a_state_of_another_protection_is_not_taken_up() {
     let (request, response) = exchange!("ir_sig.1");
     let message = parse(request);
-    let PkiBody::Ir(requests) = &*message.body else {
-        panic!("no ir")
-    };
     let state = Record {
         version: Record::VERSION,
-        request_kind: 0,
-        kind: 0,
+        request: message.body.clone().into_value(),
+        sent: 0,
         awaited: 0,
         attempt: 1,
-        key: 1,
         poll_id: 0,
         transaction_id: message.header.transaction_id.clone().unwrap(),
         sender_nonce: message.header.sender_nonce.clone().unwrap(),
-        request: requests[0].clone(),
         message: OctetString::new(request).unwrap(),
         implicit: false,
         spent_s: 0,
@@ -355,6 +355,10 @@ fn a_state_of_another_protection_is_not_taken_up() {
         issued: None,
         check_after_s: None,
         signer: Some(Raw::new(certificate(fixture!("pki/ra.crt")).as_der()).unwrap()),
+        peer_algorithm: None,
+        key: Some(1),
+        cert_profile: None,
+        crl_issuer: None,
     };
     let now = time_of(response);
     let resumed = |config, state: &Record| {
