@@ -1,7 +1,7 @@
 //! The generic validation of a received message (RFC 9483 §3.5): one function, one error for each check.
 
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, slice};
 use der::{Encode, asn1::ObjectIdentifier};
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -65,7 +65,8 @@ pub struct Context<'a> {
     pub intermediates: &'a [Certificate],
     /// An extended key usage that the signer must have.
     pub signer_usage: Option<ObjectIdentifier>,
-    /// The signer of an earlier message of the transaction: used where extraCerts is absent.
+    /// The signer of an earlier message of the transaction, validated then: used where extraCerts is absent. Its path is
+    /// not validated again, only its own validity.
     pub known_signer: Option<&'a Certificate>,
     /// Shared secrets.
     pub secret: &'a SecretLookup<'a>,
@@ -411,12 +412,16 @@ fn check_signature(
     if extra_certs.len() > MAX_EXTRA_CERTS {
         return Err(ValidationError::TooManyExtraCerts(extra_certs.len()));
     }
-    let signer = match (extra_certs.first(), context.known_signer) {
-        (Some(first), Some(known)) if first.as_bytes() == known.as_der() => known.clone(),
-        (Some(first), _) => {
+    let known = context.known_signer.filter(|known| {
+        extra_certs
+            .first()
+            .is_none_or(|first| first.as_bytes() == known.as_der())
+    });
+    let signer = match (known, extra_certs.first()) {
+        (Some(known), _) => known.clone(),
+        (None, Some(first)) => {
             Certificate::from_der(first.as_bytes()).map_err(|_| ValidationError::MalformedSigner)?
         }
-        (None, Some(known)) => known.clone(),
         (None, None) => return Err(ValidationError::MissingExtraCerts),
     };
     check_sender(&message.header, &signer)?;
@@ -428,7 +433,7 @@ fn check_signature(
             CryptoError::BadSignature => ValidationError::WrongSignature,
             other => ValidationError::Crypto(other),
         })?;
-    check_trust(&signer, extra_certs.get(1..).unwrap_or_default(), context)?;
+    check_trust(&signer, known, extra_certs.get(1..).unwrap_or_default(), context)?;
     Ok(Authenticated::Signer(signer))
 }
 
@@ -446,7 +451,19 @@ fn check_sender(header: &PkiHeader, signer: &Certificate) -> Result<(), Validati
     }
 }
 
-fn check_trust(signer: &Certificate, others: &[Raw], context: &Context<'_>) -> Result<(), ValidationError> {
+fn check_trust(
+    signer: &Certificate,
+    known: Option<&Certificate>,
+    others: &[Raw],
+    context: &Context<'_>,
+) -> Result<(), ValidationError> {
+    if let Some(known) = known {
+        // A path takes longer than all the rest: it is walked once in a transaction.
+        let mut request = PathRequest::new(signer, slice::from_ref(known), context.now_s.into());
+        request.check_anchor_validity = true;
+        request.ext_key_usage = context.signer_usage;
+        return trusted(&request, context);
+    }
     // What cannot be read leads nowhere, and need not.
     let received = others
         .iter()
@@ -462,8 +479,10 @@ fn check_trust(signer: &Certificate, others: &[Raw], context: &Context<'_>) -> R
     let mut request = PathRequest::new(signer, context.anchors, context.now_s.into());
     request.untrusted = &untrusted;
     request.ext_key_usage = context.signer_usage;
-    request
-        .validate(context.crypto)
-        .map(|_| ())
-        .map_err(ValidationError::SignerNotTrusted)
+    trusted(&request, context)
+}
+
+fn trusted(request: &PathRequest<'_>, context: &Context<'_>) -> Result<(), ValidationError> {
+    let path = request.validate(context.crypto);
+    path.map(|_| ()).map_err(ValidationError::SignerNotTrusted)
 }

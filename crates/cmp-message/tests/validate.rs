@@ -304,6 +304,29 @@ fn a_signer_that_is_missing_misplaced_or_not_trusted_is_told_apart() {
 }
 
 #[test]
+fn a_known_signer_needs_no_path_but_its_own_validity_and_signature() {
+    let known: &Certificate = Box::leak(Box::new(certificate("ra")));
+    let without_path = |change: &dyn Fn(&mut Context<'_>)| {
+        check("ir_sig.1.req", message("ir_sig.1.rsp"), |c| {
+            (c.known_signer, c.anchors) = (Some(known), &[]);
+            change(c);
+        })
+    };
+    assert!(matches!(without_path(&|_| {}), Ok(Authenticated::Signer(signer)) if signer == *known));
+    let expired = without_path(&|c| {
+        c.now_s = Some(known.not_after() + 1);
+        c.max_clock_skew_s = None;
+    });
+    let Err(E::SignerNotTrusted(error)) = expired else {
+        panic!("{expired:?}")
+    };
+    assert_eq!(error.failure, PathFailure::Expired);
+    let other: &Certificate = Box::leak(Box::new(certificate("lc")));
+    let stranger = without_path(&|c| c.known_signer = Some(other));
+    assert!(matches!(stranger, Err(E::SignerNotTrusted(_))), "{stranger:?}");
+}
+
+#[test]
 fn an_unknown_protection_algorithm_is_named() {
     let oid = "1.2.3.4".parse().unwrap();
     assert_eq!(
