@@ -20,6 +20,13 @@ use serde_json::json;
 
 use crate::Failure;
 
+mod openssl;
+
+use openssl::Openssl;
+
+/// Rounds in which we and a peer take turns.
+const ROUNDS: u32 = 5;
+
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -42,9 +49,18 @@ struct Enroll {
     /// Who computes for the station; the RA's side is always aws-lc.
     #[arg(long, value_enum, default_value = "aws-lc")]
     provider: Provider,
+    /// Take turns with a peer, and say how much CPU time we need of what it needs.
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
     /// Print one JSON object in place of text.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Peer {
+    /// Client and mock server of `openssl cmp` in one process; it issues nothing.
+    Openssl,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -68,6 +84,10 @@ fn measure(args: &Enroll) -> anyhow::Result<()> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let pki = Pki::generate(EcCurve::P256, now_s)?;
     let idevid = pki.issue_idevid("SN-BENCH", now_s)?;
+    let peer = match args.peer {
+        Some(Peer::Openssl) => Some(Openssl::new(&pki, &idevid)?),
+        None => None,
+    };
     let root = Certificate::from_der(pki.root.certificate())?;
     let mut ra = Ra::new(pki, RaConfig::default(), Box::new(MemoryStore::default()))?;
     let (crypto, keys) = keys(args.provider, &idevid.key)?;
@@ -105,29 +125,52 @@ fn measure(args: &Enroll) -> anyhow::Result<()> {
         Ok(())
     };
     (0..args.count.div_ceil(10)).try_for_each(|_| enrol())?;
-    let (cpu, wall) = (cpu_time()?, Instant::now());
-    (0..args.count).try_for_each(|_| enrol())?;
-    let count = f64::from(args.count);
-    let cpu_us = (cpu_time()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count;
-    let wall_us = wall.elapsed().as_secs_f64() * 1e6 / count;
-    let provider = args
-        .provider
-        .to_possible_value()
-        .context("provider")?
-        .get_name()
-        .to_owned();
+    let rounds = if peer.is_some() { ROUNDS } else { 1 };
+    let count = args.count.div_ceil(rounds);
+    let (mut ours, mut wall, mut peers) = (Vec::new(), Duration::ZERO, Vec::new());
+    for _ in 0..rounds {
+        let (cpu, begun) = (cpu_time()?, Instant::now());
+        (0..count).try_for_each(|_| enrol())?;
+        ours.push(per_enrolment_us(cpu_time()?.saturating_sub(cpu), count));
+        wall += begun.elapsed();
+        if let Some(openssl) = &peer {
+            peers.push(per_enrolment_us(openssl.cpu_time(count)?, count));
+        }
+    }
+    print(
+        args,
+        count * rounds,
+        median(ours),
+        per_enrolment_us(wall, count * rounds),
+        (!peers.is_empty()).then(|| median(peers)),
+    );
+    Ok(())
+}
+
+fn print(args: &Enroll, count: u32, cpu_us: f64, wall_us: f64, peer_cpu_us: Option<f64>) {
+    let provider = args.provider.to_possible_value();
+    let provider = provider.as_ref().map_or("", |value| value.get_name());
+    let ratio = peer_cpu_us.map(|peer| cpu_us / peer);
     if args.json {
+        let figures = json!({ "count": count, "provider": provider, "cpu_us": cpu_us, "wall_us": wall_us,
+            "peer_cpu_us": peer_cpu_us, "ratio": ratio });
+        return println!("{figures}");
+    }
+    println!("{count} enrolments, {provider}: {cpu_us:.0} µs CPU and {wall_us:.0} µs wall each");
+    if let (Some(peer), Some(ratio)) = (peer_cpu_us, ratio) {
         println!(
-            "{}",
-            json!({ "count": args.count, "provider": provider, "cpu_us": cpu_us, "wall_us": wall_us })
-        );
-    } else {
-        println!(
-            "{} enrolments, {provider}: {cpu_us:.0} µs CPU and {wall_us:.0} µs wall each",
-            args.count
+            "openssl, in turns with it: {peer:.0} µs CPU each; ours is {ratio:.2} of that (medians of {ROUNDS} rounds)"
         );
     }
-    Ok(())
+}
+
+fn per_enrolment_us(time: Duration, count: u32) -> f64 {
+    time.as_secs_f64() * 1e6 / f64::from(count)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 type Keys = [Box<dyn SigningKey>; 2];

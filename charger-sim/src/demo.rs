@@ -7,7 +7,6 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
 use cmp_message::{crypto::EcCurve, mac::Secret};
 use lab_ra::{MemoryStore, Pki, PollAfter, Ra, RaConfig};
 use ocpp_rpc::Version;
@@ -109,7 +108,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn play(print: &Print) -> anyhow::Result<Report> {
-    let folder = Folder::new()?;
+    let folder = tempfile::Builder::new().prefix("charger-sim-demo-").tempdir()?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let pki = Pki::generate(EcCurve::P256, now_s)?;
     let ca = folder.path().join("ca");
@@ -225,28 +224,4 @@ async fn serve_bridge(
     let address = listener.local_addr()?;
     tokio::spawn(csms_bridge::serve(config, listener, stopped));
     Ok(address)
-}
-
-/// A folder that goes when the demo ends.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new() -> anyhow::Result<Self> {
-        let name = format!("charger-sim-demo-{:016x}", getrandom::u64()?);
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, "the demo's folder stays");
-        }
-    }
 }
