@@ -15,7 +15,7 @@ use cmp_message::{
     certificate::Certificate,
     crypto::{AwsLc, Crypto, EcCurve, RustCrypto, SigningKey, aws_lc, rustcrypto},
 };
-use lab_ra::{MemoryStore, Pki, Ra, RaConfig};
+use lab_ra::{Pki, Ra, RaConfig, Store};
 use serde_json::json;
 
 use crate::Failure;
@@ -89,7 +89,7 @@ fn measure(args: &Enroll) -> anyhow::Result<()> {
         None => None,
     };
     let root = Certificate::from_der(pki.root.certificate())?;
-    let mut ra = Ra::new(pki, RaConfig::default(), Box::new(MemoryStore::default()))?;
+    let mut ra = Ra::new(pki, RaConfig::default(), Store::in_memory()?)?;
     let (crypto, keys) = keys(args.provider, &idevid.key)?;
     let [device, new] = &keys;
     let protection = Protection::Signature {

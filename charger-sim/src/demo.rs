@@ -8,7 +8,7 @@ use std::{
 };
 
 use cmp_message::{crypto::EcCurve, mac::Secret};
-use lab_ra::{MemoryStore, Pki, PollAfter, Ra, RaConfig};
+use lab_ra::{Pki, PollAfter, Ra, RaConfig, Store};
 use ocpp_rpc::Version;
 use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::watch};
@@ -198,7 +198,7 @@ async fn serve_ra(
     config.poll_after = poll_after;
     let secret = Secret::new(b"correct horse battery staple".to_vec());
     config.secrets.insert(b"installer".to_vec(), secret);
-    let ra = Ra::new(Pki::load(ca)?, config, Box::new(MemoryStore::default()))?;
+    let ra = Ra::new(Pki::load(ca)?, config, Store::in_memory()?)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(lab_ra::http::serve(

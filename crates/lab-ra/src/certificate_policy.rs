@@ -48,6 +48,7 @@ pub(crate) struct Order {
 pub(crate) struct Issued {
     pub(crate) serial: [u8; 16],
     pub(crate) certificate: Vec<u8>,
+    pub(crate) not_after_s: u64,
     /// Something that was asked for is not in it.
     pub(crate) modified: bool,
 }
@@ -64,7 +65,7 @@ impl Order {
             .subject
             .as_ref()
             .ok_or_else(|| bad_template("there is no subject"))?;
-        let subject_der = subject.to_der()?;
+        let subject_der = subject.to_der().map_err(cannot_encode)?;
         let mut order = Self {
             subject_text: subject.to_string(),
             subject: subject_der,
@@ -110,6 +111,7 @@ impl Order {
         Ok(Issued {
             serial,
             certificate: content.sign(ca.key() as &dyn SigningKey)?,
+            not_after_s,
             modified: self.modified || self.not_after_s.is_some_and(|asked| asked > longest),
         })
     }
@@ -138,7 +140,7 @@ impl Order {
         }
         if !seen.contains(&rfc5280::ID_CE_KEY_USAGE) {
             self.extensions
-                .push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE)?);
+                .push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE).map_err(cannot_encode)?);
         }
         if self.subject == EMPTY_NAME && !seen.contains(&rfc5280::ID_CE_SUBJECT_ALT_NAME) {
             return Err(bad_template(
@@ -194,7 +196,7 @@ impl Order {
             }
         }
         self.extensions
-            .push(x509::extension(extension.extn_id, critical, value)?);
+            .push(x509::extension(extension.extn_id, critical, value).map_err(cannot_encode)?);
         Ok(())
     }
 }
@@ -206,7 +208,7 @@ fn public_key(template: &CertTemplate) -> Result<(Vec<u8>, EcCurve), Refusal> {
         .as_ref()
         .ok_or_else(|| bad_template("there is no publicKey"))?;
     match curve(key) {
-        Some(curve) => Ok((key.to_der()?, curve)),
+        Some(curve) => Ok((key.to_der().map_err(cannot_encode)?, curve)),
         None => Err(bad_template("the publicKey is not on P-256 or P-384").because(key.algorithm.oid)),
     }
 }
@@ -221,6 +223,10 @@ fn curve(key: &SubjectPublicKeyInfoOwned) -> Option<EcCurve> {
 
 fn bad_template(text: &'static str) -> Refusal {
     Refusal::new(PkiFailure::BadCertTemplate, SECTION, text)
+}
+
+fn cannot_encode(error: der::Error) -> Refusal {
+    bad_template("the template cannot be encoded again").because(error)
 }
 
 fn malformed(extension: &str, error: der::Error) -> Refusal {

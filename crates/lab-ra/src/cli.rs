@@ -62,8 +62,17 @@ pub(crate) enum Command {
     /// Answers ir and cr (signed with a manufacturer certificate or one of this CA, or with a MAC), kur (signed with
     /// the certificate that it updates), certConf, pollReq and error. CMP errors come with HTTP status 200.
     ///
-    /// Each certificate is in DIR/issued; DIR/issued/index says what became of it.
+    /// Certificates and transactions are in DIR/state.sqlite. They survive the process, wherever it ends: a client
+    /// polls and confirms as if there had been no restart.
     Serve(ServeArgs),
+    /// List the certificates that were issued: status, serial number, subject.
+    ///
+    /// The status is issued (certConf is waited for), confirmed, refused, expired (no certConf in time) or revoked.
+    Certificates {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -86,7 +95,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "REF:VALUE")]
     pub(crate) secret: Vec<SecretArg>,
     /// How long a certConf is waited for; a certificate without it is then recorded as expired.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     pub(crate) confirm_wait: u64,
     /// How long an issued certificate is valid, if the request does not ask for less.
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]

@@ -19,4 +19,4 @@ mod x509;
 
 pub use pki::{Authority, Idevid, Pki, PkiError};
 pub use ra::{ImplicitConfirm, PollAfter, Ra, RaConfig};
-pub use store::{CertificateStatus, FileStore, IssuedCertificate, MemoryStore, Store, StoreError};
+pub use store::{CertificateRecord, CertificateStatus, Store, StoreError};

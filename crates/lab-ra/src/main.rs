@@ -6,7 +6,7 @@ mod cli;
 use clap::Parser;
 use cmp_message::{crypto::EcCurve, mac::Secret};
 use lab_ra::{
-    FileStore, ImplicitConfirm, Pki, PkiError, PollAfter, Ra, RaConfig, StoreError,
+    ImplicitConfirm, Pki, PkiError, PollAfter, Ra, RaConfig, Store, StoreError,
     http::{self, unix_now_s},
 };
 use std::{
@@ -43,7 +43,11 @@ impl Failure {
         match self {
             Self::Pki(PkiError::SerialNumber) => 2,
             Self::Pki(
-                PkiError::Exists | PkiError::Io { .. } | PkiError::Damaged(_) | PkiError::WrongKey(_),
+                PkiError::Exists
+                | PkiError::Io { .. }
+                | PkiError::Damaged(_)
+                | PkiError::WrongKey(_)
+                | PkiError::Store(_),
             )
             | Self::Store(_) => 3,
             Self::Listen { .. } => 4,
@@ -95,15 +99,27 @@ fn run(cli: Cli) -> Result<(), Failure> {
             )?)
         }
         Command::Serve(args) => serve(args),
+        Command::Certificates { state } => certificates(&state),
     }
 }
 
+fn certificates(state: &Path) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    for one in open_store(state)?.certificates()? {
+        let serial = one.serial.iter().map(|byte| format!("{byte:02x}"));
+        let subject = one.subject.replace(char::is_control, " ");
+        writeln!(
+            stdout,
+            "{:9} {} {subject}",
+            one.status.name(),
+            serial.collect::<String>()
+        )?;
+    }
+    Ok(())
+}
+
 fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let ra = Ra::new(
-        Pki::load(&args.state)?,
-        config(&args),
-        Box::new(open_store(&args.state)?),
-    )?;
+    let ra = Ra::new(Pki::load(&args.state)?, config(&args), open_store(&args.state)?)?;
     Runtime::new()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -126,8 +142,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     })
 }
 
-fn open_store(state: &Path) -> Result<FileStore, StoreError> {
-    FileStore::open(&state.join("issued"), unix_now_s())
+fn open_store(state: &Path) -> Result<Store, StoreError> {
+    Store::open(&state.join("state.sqlite"))
 }
 
 fn config(args: &ServeArgs) -> RaConfig {

@@ -13,6 +13,7 @@ use std::{fs, io, path::Path};
 use zeroize::Zeroizing;
 
 use crate::{
+    StoreError,
     atomic_file::{self, Access},
     x509::{self, Content},
 };
@@ -57,6 +58,9 @@ pub enum PkiError {
     /// Something cannot be encoded.
     #[error("cannot be encoded: {0}")]
     Encoding(#[from] der::Error),
+    /// The database that goes with the hierarchy fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A key with its certificate.

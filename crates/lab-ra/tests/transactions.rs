@@ -12,7 +12,7 @@ mod client;
 
 use client::{
     Client, Credential, NOW_S, ask_implicit_confirm, cert_conf, cert_status, extension, failure, issued, key,
-    octets, poll_req, proven, ra, random, request, serial, status, update,
+    octets, poll_req, proven, ra, random, request, status, status_of, update,
 };
 use cmp_message::{
     BodyType, CMP_2021, ErrorMsgContent, PkiBody, PkiFailure as F, PkiMessage, PkiStatus, PkiStatusInfo,
@@ -22,15 +22,11 @@ use cmp_message::{
     mac::MacAlgorithm,
 };
 use der::{Encode, asn1::Null, referenced::RefToOwned};
-use lab_ra::{CertificateStatus, ImplicitConfirm, PollAfter, Ra, RaConfig};
+use lab_ra::{CertificateStatus, ImplicitConfirm, PollAfter, RaConfig};
 use x509_cert::{name::Name, time::Time};
 
 fn ignore_implicit(config: &mut RaConfig) {
     config.implicit_confirm = ImplicitConfirm::Ignore;
-}
-
-fn status_of(ra: &Ra, certificate: &[u8]) -> CertificateStatus {
-    ra.certificate_status(&serial(certificate)).unwrap()
 }
 
 /// What a station with a manufacturer certificate gets for this request.
@@ -238,6 +234,55 @@ fn a_poll_req_for_another_request_is_refused_and_the_delay_goes_on() {
 }
 
 #[test]
+fn a_poll_req_whose_answer_got_lost_is_answered_again_and_leaves_the_nonce_as_it_was() {
+    let delay = PollAfter {
+        polls: 1,
+        check_after_s: 9,
+    };
+    let mut ra = ra(|config| config.poll_after = Some(delay));
+    let mut client = Client::with_idevid(&ra, "CS-1");
+    client.send(&mut ra, PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]));
+    for expected in [BodyType::PollRep, BodyType::Ip] {
+        let poll_req = client.message(poll_req(), |_| {});
+        let lost = client.take(NOW_S, &poll_req, &ra.handle(NOW_S, &poll_req));
+        let again = client.take(NOW_S, &poll_req, &ra.handle(NOW_S, &poll_req));
+        assert_eq!(again.body.body_type(), expected);
+        assert_eq!(again.body, lost.body);
+        assert_eq!(again.header.sender_nonce, lost.header.sender_nonce);
+    }
+    let certificate = ra.store().certificates().unwrap().remove(0).certificate;
+    let answer = client.send(&mut ra, cert_conf(&certificate));
+    assert_eq!(answer.body.body_type(), BodyType::PkiConf);
+    client.recip_nonce = None;
+    assert_eq!(ra.store().certificates().unwrap().len(), 1);
+}
+
+#[test]
+fn the_protection_algorithm_does_not_change_within_a_transaction() {
+    let mut ra = ra(|_| {});
+    let mut client = Client::with_secret(&ra, "s3cret", MacAlgorithm::password_based_mac([7; 16]));
+    let answer = client.send(&mut ra, PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]));
+    let certificate = issued(&answer);
+    let nonce = client.recip_nonce.clone();
+    client.credential = Credential::Mac {
+        reference: "r1",
+        secret: "s3cret",
+        algorithm: MacAlgorithm::pbmac1([7; 16]),
+    };
+    let answer = client.send(&mut ra, cert_conf(&certificate));
+    assert_eq!(failure(&answer), F::BadMessageCheck);
+    assert_eq!(status_of(&ra, &certificate), CertificateStatus::Issued);
+    client.credential = Credential::Mac {
+        reference: "r1",
+        secret: "s3cret",
+        algorithm: MacAlgorithm::password_based_mac([8; 16]),
+    };
+    client.recip_nonce = nonce;
+    let answer = client.send(&mut ra, cert_conf(&certificate));
+    assert_eq!(answer.body.body_type(), BodyType::PkiConf);
+}
+
+#[test]
 fn a_certificate_refused_in_cert_conf_is_recorded_as_refused() {
     let mut ra = ra(|_| {});
     let mut client = Client::with_idevid(&ra, "CS-1");
@@ -352,7 +397,7 @@ fn a_cert_conf_signed_with_the_new_key_or_by_another_station_is_refused() {
         other.recip_nonce = client.recip_nonce.clone();
         assert_eq!(
             failure(&other.send(&mut ra, cert_conf(&certificate))),
-            F::NotAuthorized
+            F::BadMessageCheck
         );
     }
     assert_eq!(status_of(&ra, &certificate), CertificateStatus::Issued);
@@ -397,19 +442,26 @@ fn a_transaction_id_in_use_is_refused_and_so_is_a_second_request() {
 #[test]
 fn a_bad_proof_of_possession_is_refused_in_the_ip() {
     let other_key = key();
-    let wrong: [fn(&SoftKey, &mut cmp_message::CertReqMsg); 3] = [
-        |_, wanted| wanted.popo = None,
-        |_, wanted| wanted.popo = Some(ProofOfPossession::RaVerified(Null)),
-        |other, wanted| wanted.popo = proven(other, wanted.cert_req.clone().into_value()).popo,
+    type Change = fn(&SoftKey, &mut cmp_message::CertReqMsg);
+    let wrong: [(Change, F); 3] = [
+        (|_, wanted| wanted.popo = None, F::BadPop),
+        (
+            |_, wanted| wanted.popo = Some(ProofOfPossession::RaVerified(Null)),
+            F::NotAuthorized,
+        ),
+        (
+            |other, wanted| wanted.popo = proven(other, wanted.cert_req.clone().into_value()).popo,
+            F::BadPop,
+        ),
     ];
-    for change in wrong {
+    for (change, expected) in wrong {
         let mut ra = ra(|_| {});
         let mut wanted = request(&key(), "CN=CS-1", |_| {});
         change(&other_key, &mut wanted);
         let answer = Client::with_idevid(&ra, "CS-1").send(&mut ra, PkiBody::Ir(vec![wanted]));
         assert_eq!(
             (answer.body.body_type(), failure(&answer)),
-            (BodyType::Ip, F::BadPop)
+            (BodyType::Ip, expected)
         );
     }
 }
@@ -425,7 +477,7 @@ fn a_request_must_be_one_and_have_the_id_zero() {
         let answer = Client::with_idevid(&ra, "CS-1").send(&mut ra, PkiBody::Ir(content));
         assert_eq!(
             (answer.body.body_type(), failure(&answer)),
-            (BodyType::Error, F::BadRequest)
+            (BodyType::Ip, F::BadRequest)
         );
     }
 }
@@ -544,7 +596,7 @@ fn a_wrong_secret_or_an_unknown_reference_is_told_the_same() {
         texts.push(status(&answer));
     }
     assert_eq!(texts[0], texts[1]);
-    assert_eq!(ra.transaction_count(), 0);
+    assert_eq!(ra.store().open_transaction_count(), 0);
 }
 
 #[test]
@@ -672,7 +724,11 @@ fn too_many_open_transactions_are_refused_until_one_ends() {
     clients[0].send(&mut ra, cert_conf(&certificate));
     clients[2].recip_nonce = None;
     issued(&clients[2].send(&mut ra, ir()));
-    assert_eq!(ra.transaction_count(), 2);
+    assert_eq!(ra.store().open_transaction_count(), 2);
+    for client in &mut clients[1..] {
+        client.recip_nonce = None;
+        assert_eq!(failure(&client.send(&mut ra, ir())), F::TransactionIdInUse);
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use aws_lc_rs::rand;
 use cmp_message::{
-    CMP_2000, CMP_2021, CertRepMessage, CertResponse, ErrorMsgContent, InfoTypeAndValue, PkiBody, PkiHeader,
-    PkiMessage, PkiStatusInfo, Raw,
+    CMP_2000, CMP_2021, CertRepMessage, CertResponse, CertifiedKeyPair, ErrorMsgContent, InfoTypeAndValue,
+    PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatusInfo, Raw,
     crypto::{AwsLc, CryptoError, SigningKey},
     mac::{MacAlgorithm, Secret},
 };
@@ -16,43 +16,50 @@ use spki::AlgorithmIdentifierOwned;
 use std::time::Duration;
 use x509_cert::{ext::pkix::name::GeneralName, name::Name};
 
-use super::{RaConfig, Refusal, transaction::Peer};
-use crate::{Pki, PkiError};
+use super::{RaConfig, Refusal, RequestKind, refusal::RefusedIn};
+use crate::{Pki, PkiError, store::Peer};
 
 /// What an answer says.
 pub(super) struct Reply {
     pub(super) body: PkiBody,
     pub(super) general_info: Vec<InfoTypeAndValue>,
-    /// The peer will answer with the senderNonce of this message.
-    pub(super) goes_on: bool,
 }
 
 impl Reply {
-    /// The last word of a transaction.
+    /// A body with nothing in generalInfo.
     pub(super) fn last(body: PkiBody) -> Self {
         Self {
             body,
             general_info: Vec::new(),
-            goes_on: false,
         }
     }
-}
 
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
+    /// An ip, cp or kup.
+    pub(super) fn certificate_response(
+        kind: RequestKind,
+        status: PkiStatusInfo,
+        pair: Option<CertifiedKeyPair>,
+        ca_pubs: Option<Vec<Raw>>,
+    ) -> Self {
+        let response = CertResponse {
+            cert_req_id: 0,
+            status,
+            certified_key_pair: pair,
+            rsp_info: None,
+        };
+        Self::last(kind.response(CertRepMessage {
+            ca_pubs,
+            response: vec![response],
+        }))
+    }
+
+    /// No, in this body.
+    pub(super) fn refusal(refused_in: RefusedIn, refusal: Refusal) -> Self {
         let status = PkiStatusInfo::rejection(refusal.failure, refusal.text);
-        Self::last(match refusal.in_response_to {
-            None => PkiBody::Error(ErrorMsgContent::from(status)),
-            Some(kind) => kind.response(CertRepMessage {
-                ca_pubs: None,
-                response: vec![CertResponse {
-                    cert_req_id: 0,
-                    status,
-                    certified_key_pair: None,
-                    rsp_info: None,
-                }],
-            }),
-        })
+        match refused_in {
+            RefusedIn::Error => Self::last(PkiBody::Error(ErrorMsgContent::from(status))),
+            RefusedIn::Certificate(kind) => Self::certificate_response(kind, status, None, None),
+        }
     }
 }
 
@@ -72,7 +79,7 @@ pub(super) struct Answerer {
 impl Answerer {
     pub(super) fn new(pki: Pki) -> Result<Self, PkiError> {
         let name = Name::from_der(pki.ra.subject())?;
-        let failed = PkiStatusInfo::rejection(cmp_message::PkiFailure::SystemFailure, "the server failed");
+        let failed = PkiStatusInfo::rejection(PkiFailure::SystemFailure, "the server failed");
         let header = PkiHeader::new(name.clone(), Name::default());
         Ok(Self {
             last_resort: PkiMessage::new(header, PkiBody::Error(failed.into()))?.to_bytes()?,
@@ -95,7 +102,7 @@ impl Answerer {
         &self.root_certificate
     }
 
-    /// The bytes of the answer and its senderNonce.
+    /// The bytes of the answer.
     ///
     /// It is protected with the secret of `peer` where that is a MAC's, signed by the RA otherwise.
     pub(super) fn answer(
@@ -105,27 +112,12 @@ impl Answerer {
         peer: Option<&Peer>,
         config: &RaConfig,
         reply: Reply,
-    ) -> (Vec<u8>, Vec<u8>) {
-        self.try_answer(now_s, request, peer, config, reply)
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot make an answer");
-                (self.last_resort.clone(), Vec::new())
-            })
-    }
-
-    fn try_answer(
-        &self,
-        now_s: u64,
-        request: Option<&PkiHeader>,
-        peer: Option<&Peer>,
-        config: &RaConfig,
-        reply: Reply,
-    ) -> Result<(Vec<u8>, Vec<u8>), PkiError> {
-        let nonce = random::<16>()?.to_vec();
-        let mut header = self.header(now_s, request, &nonce)?;
+        nonce: &[u8],
+    ) -> Result<Vec<u8>, PkiError> {
+        let mut header = self.header(now_s, request, nonce)?;
         header.general_info = (!reply.general_info.is_empty()).then_some(reply.general_info);
         let message = match (peer, request.and_then(|header| header.protection_alg.as_ref())) {
-            (Some(Peer::Mac(Some(reference))), Some(algorithm)) => {
+            (Some(Peer::Mac(reference)), Some(algorithm)) => {
                 let algorithm = MacAlgorithm::from_algorithm_identifier(algorithm)
                     .map_err(|_| CryptoError::UnsupportedAlgorithm)?;
                 let secret = config
@@ -136,7 +128,25 @@ impl Answerer {
             }
             _ => self.with_signature(header, reply.body)?,
         };
-        Ok((message.to_bytes()?, nonce))
+        Ok(message.to_bytes()?)
+    }
+
+    /// Says that the server failed, as well as that can be said.
+    pub(super) fn system_failure(
+        &self,
+        now_s: u64,
+        request: Option<&PkiHeader>,
+        config: &RaConfig,
+    ) -> Vec<u8> {
+        let text = "the server failed; its log says why";
+        let refusal = Refusal::new(PkiFailure::SystemFailure, "3.6.4", text);
+        let reply = Reply::refusal(RefusedIn::Error, refusal);
+        let nonce = random::<16>().unwrap_or_default();
+        self.answer(now_s, request, None, config, reply, &nonce)
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot make an answer");
+                self.last_resort.clone()
+            })
     }
 
     fn header(&self, now_s: u64, request: Option<&PkiHeader>, nonce: &[u8]) -> Result<PkiHeader, PkiError> {
@@ -144,10 +154,8 @@ impl Answerer {
         header.message_time = Some(GeneralizedTime::from_unix_duration(Duration::from_secs(now_s))?);
         header.sender_nonce = Some(OctetString::new(nonce)?);
         if let Some(request) = request {
-            header.pvno = match request.pvno {
-                CMP_2021 => CMP_2021,
-                _ => CMP_2000,
-            };
+            // RFC 9810 §7: where it is not supported, the nearest that is.
+            header.pvno = request.pvno.clamp(CMP_2000, CMP_2021);
             header.recipient = match &request.sender {
                 GeneralName::DirectoryName(name) => GeneralName::DirectoryName(name.clone()),
                 _ => header.recipient,
@@ -195,7 +203,7 @@ pub(super) fn generalized_time(unix_s: u64) -> der::Result<Raw> {
     Raw::new(GeneralizedTime::from_unix_duration(Duration::from_secs(unix_s))?.to_der()?)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], PkiError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], PkiError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| PkiError::Random)?;
     Ok(bytes)

@@ -1,67 +1,64 @@
 //! certConf, and the errors of the peer (RFC 9483 §4.1.1, §3.6.2).
 
 use cmp_message::{
-    CMP_2021, CertConfirmContent, CertStatus, ErrorMsgContent, PkiBody, PkiFailure, PkiMessage, PkiStatus,
+    CMP_2021, CertConfirmContent, CertStatus, ErrorMsgContent, PkiBody, PkiFailure, PkiStatus,
     certificate::Certificate,
     crypto::{AwsLc, Crypto, HashAlgorithm, SignatureAlgorithm, constant_time_eq},
 };
 use der::{asn1::Null, referenced::OwnedToRef};
-use std::sync::Arc;
 
-use super::{
-    Ra, Refusal,
-    answer::Reply,
-    transaction::{End, Peer, State},
-    transaction_id,
+use super::{Exchange, Failure, Ra, Refusal, answer::Reply};
+use crate::{
+    CertificateStatus, StoreError,
+    store::{State, Transaction, hex},
 };
-use crate::{CertificateStatus, store::hex};
 
 const SECTION: &str = "4.1.1";
 
 impl Ra {
     pub(super) fn cert_conf(
         &mut self,
-        now_s: u64,
-        message: &PkiMessage,
+        exchange: &mut Exchange<'_>,
         content: &CertConfirmContent,
-        peer: &mut Option<Arc<Peer>>,
-    ) -> Result<Reply, Refusal> {
-        self.authenticate_next(now_s, message, peer)?;
-        let id = transaction_id(message);
-        let certificate = match self.transactions.find(id).map(|transaction| &transaction.state) {
-            Some(State::AwaitingCertConf { certificate, .. }) => certificate,
-            Some(State::Closed(End::Confirmed)) => {
+    ) -> Result<Reply, Failure> {
+        let transaction = self.authenticate_next(exchange)?.transaction;
+        let text = match transaction.state {
+            State::AwaitingCertConf => return self.confirm(exchange, transaction, content),
+            State::Confirmed => {
                 let text = "this certificate is confirmed already";
-                return Err(Refusal::new(PkiFailure::CertConfirmed, SECTION, text));
+                return Err(Refusal::new(PkiFailure::CertConfirmed, SECTION, text).into());
             }
-            Some(State::Closed(End::Late)) => {
-                let text = "this certConf comes too late: the certificate is not valid";
-                return Err(Refusal::new(PkiFailure::BadRequest, SECTION, text));
-            }
-            _ => {
-                return Err(Refusal::new(
-                    PkiFailure::BadRequest,
-                    SECTION,
-                    "no certConf is expected here",
-                ));
-            }
+            State::Late => "this certConf comes too late: the certificate is not valid",
+            _ => "no certConf is expected here",
         };
-        match verdict(content, certificate, message.header.pvno) {
-            Ok(true) => self.finish(now_s, id, End::Confirmed, CertificateStatus::Confirmed)?,
+        Err(Refusal::new(PkiFailure::BadRequest, SECTION, text).into())
+    }
+
+    fn confirm(
+        &mut self,
+        exchange: &Exchange<'_>,
+        transaction: Transaction,
+        content: &CertConfirmContent,
+    ) -> Result<Reply, Failure> {
+        let serial = transaction.serial.as_deref().unwrap_or_default();
+        let record = self.store.certificate(serial)?;
+        let record = record.ok_or(StoreError::Damaged("transactions.serial"))?;
+        match verdict(content, &record.certificate, exchange.header().pvno) {
+            Ok(true) => self.finish(exchange.now_s, transaction, State::Confirmed)?,
             Ok(false) => {
                 tracing::warn!(
-                    transaction = hex(id),
+                    transaction = hex(&transaction.id),
                     status = content
                         .first()
                         .and_then(|one| one.status_info.as_ref())
                         .map(ToString::to_string),
                     "the certificate was refused by its requester"
                 );
-                self.finish(now_s, id, End::Refused, CertificateStatus::Refused)?;
+                self.finish(exchange.now_s, transaction, State::Refused)?;
             }
             Err(refusal) => {
-                self.finish(now_s, id, End::Refused, CertificateStatus::Refused)?;
-                return Err(refusal);
+                self.finish(exchange.now_s, transaction, State::Refused)?;
+                return Err(refusal.into());
             }
         }
         Ok(Reply::last(PkiBody::PkiConf(Null)))
@@ -70,24 +67,33 @@ impl Ra {
     /// An error of the peer ends the transaction and is acknowledged.
     pub(super) fn peer_error(
         &mut self,
-        now_s: u64,
-        message: &PkiMessage,
+        exchange: &mut Exchange<'_>,
         content: &ErrorMsgContent,
-        peer: &mut Option<Arc<Peer>>,
-    ) -> Result<Reply, Refusal> {
-        self.authenticate_next(now_s, message, peer)?;
-        let id = transaction_id(message);
-        tracing::warn!(transaction = hex(id), error = %content.pki_status_info, "the peer gave up");
-        self.finish(now_s, id, End::Refused, CertificateStatus::Refused)?;
+    ) -> Result<Reply, Failure> {
+        let transaction = self.authenticate_next(exchange)?.transaction;
+        tracing::warn!(
+            transaction = hex(&transaction.id),
+            error = %content.pki_status_info,
+            "the peer gave up"
+        );
+        if transaction.state.is_open() {
+            self.finish(exchange.now_s, transaction, State::Refused)?;
+        }
         Ok(Reply::last(PkiBody::PkiConf(Null)))
     }
 
-    /// Closes the transaction and records what became of its certificate, if there is one.
-    fn finish(&mut self, now_s: u64, id: &[u8], end: End, status: CertificateStatus) -> Result<(), Refusal> {
-        match self.transactions.close(id, end, now_s) {
-            Some(State::AwaitingCertConf { serial, .. }) => Ok(self.store.change(&serial, status, now_s)?),
-            _ => Ok(()),
+    /// Ends the transaction and settles what becomes of its certificate, if there is one.
+    fn finish(&mut self, now_s: u64, mut transaction: Transaction, end: State) -> Result<(), StoreError> {
+        let status = match end {
+            State::Confirmed => CertificateStatus::Confirmed,
+            _ => CertificateStatus::Refused,
+        };
+        if let Some(serial) = &transaction.serial {
+            self.store.settle(serial, status, now_s)?;
         }
+        transaction.state = end;
+        transaction.message = None;
+        self.store.save(&mut transaction, now_s)
     }
 }
 

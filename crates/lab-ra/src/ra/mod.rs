@@ -1,27 +1,32 @@
 //! The protocol: a message in, a message out.
+//!
+//! A request goes through three steps. [`check`] says what it asks for, or why it is refused; [`decide`] whether that
+//! happens now or later; [`issue`] does it. A delayed request is kept as its message and goes through the first step
+//! again when its time has come.
 
 mod answer;
+mod authenticate;
+mod check;
 mod config;
 mod confirm;
-mod enroll;
+mod decide;
+mod issue;
 mod poll;
 mod refusal;
-mod transaction;
 
 pub use config::{ImplicitConfirm, PollAfter, RaConfig};
 pub(crate) use refusal::Refusal;
 
-use answer::{Answerer, Reply};
+use answer::{Answerer, Reply, random};
 use cmp_message::{
-    BodyType, CertRepMessage, PkiBody, PkiFailure, PkiHeader, PkiMessage,
-    certificate::Certificate,
-    crypto::AwsLc,
-    validate::{Accept, Authenticated, Context, Stage, validate},
+    BodyType, CertRepMessage, PkiBody, PkiFailure, PkiHeader, PkiMessage, certificate::Certificate,
 };
-use std::sync::Arc;
-use transaction::{End, Peer, State, Transactions};
+use refusal::RefusedIn;
 
-use crate::{CertificateStatus, Pki, PkiError, Store, store::hex};
+use crate::{
+    CertificateStatus, Pki, PkiError, Store, StoreError,
+    store::{Peer, State, hex},
+};
 
 /// What asks for a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,30 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
+    fn of(body: &PkiBody) -> Option<Self> {
+        match body {
+            PkiBody::Ir(_) => Some(Self::Ir),
+            PkiBody::Cr(_) => Some(Self::Cr),
+            PkiBody::Kur(_) => Some(Self::Kur),
+            _ => None,
+        }
+    }
+
+    /// By the name of the body.
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Ir, Self::Cr, Self::Kur]
+            .into_iter()
+            .find(|kind| kind.body_type().name() == name)
+    }
+
+    fn body_type(self) -> BodyType {
+        match self {
+            Self::Ir => BodyType::Ir,
+            Self::Cr => BodyType::Cr,
+            Self::Kur => BodyType::Kur,
+        }
+    }
+
     /// The body that answers it.
     fn response(self, content: CertRepMessage) -> PkiBody {
         match self {
@@ -52,14 +81,38 @@ impl RequestKind {
 
 /// An RA with its CA (RFC 9483 §5.1), as a value: [`handle`](Self::handle) takes the bytes of a message and the time.
 ///
-/// Randomness is AWS-LC's; what must last goes to the [`Store`]. Transactions are in memory: a restart ends them.
+/// Randomness is AWS-LC's; everything that must last is in the [`Store`], transactions included: a restart ends none.
 pub struct Ra {
     answerer: Answerer,
     config: RaConfig,
-    store: Box<dyn Store>,
-    transactions: Transactions,
+    store: Store,
     /// The CAs whose certificates protect requests: the issuing CA first, then the manufacturer's.
     anchors: Vec<Certificate>,
+}
+
+/// One message and its answer, while it is worked on.
+struct Exchange<'a> {
+    now_s: u64,
+    /// As it was received.
+    der: &'a [u8],
+    message: &'a PkiMessage,
+    /// senderNonce of the answer.
+    nonce: Vec<u8>,
+    /// Who sent the message, as soon as that is proven: it decides how the answer is protected.
+    peer: Option<Peer>,
+    /// The body in which a refusal is said.
+    refused_in: RefusedIn,
+}
+
+impl Exchange<'_> {
+    fn header(&self) -> &PkiHeader {
+        &self.message.header
+    }
+
+    fn transaction_id(&self) -> &[u8] {
+        let id = self.message.header.transaction_id.as_ref();
+        id.map(|id| id.as_bytes()).unwrap_or_default()
+    }
 }
 
 impl Ra {
@@ -67,7 +120,7 @@ impl Ra {
     ///
     /// # Errors
     /// If a certificate of the hierarchy cannot be read.
-    pub fn new(pki: Pki, config: RaConfig, store: Box<dyn Store>) -> Result<Self, PkiError> {
+    pub fn new(pki: Pki, config: RaConfig, store: Store) -> Result<Self, PkiError> {
         let anchors = [("ca.pem", &pki.ca), ("manufacturer-ca.pem", &pki.manufacturer_ca)];
         let anchors = anchors.into_iter().map(|(file, authority)| {
             Certificate::from_der(authority.certificate()).map_err(|_| PkiError::Damaged(file.into()))
@@ -75,7 +128,6 @@ impl Ra {
         Ok(Self {
             anchors: anchors.collect::<Result<_, _>>()?,
             answerer: Answerer::new(pki)?,
-            transactions: Transactions::new(config.max_transactions),
             config,
             store,
         })
@@ -84,42 +136,22 @@ impl Ra {
     /// Answers a message. `now_s` is the time in seconds since 1970.
     ///
     /// The answer is always a CMP message, errors included: protected like the request where that is authentic,
-    /// signed by the RA otherwise.
+    /// signed by the RA otherwise. What it says is in the store before it is given.
     pub fn handle(&mut self, now_s: u64, request: &[u8]) -> Vec<u8> {
-        self.expire(now_s);
-        let message = match PkiMessage::from_bytes(request) {
-            Ok(message) => message,
-            Err(error) => {
-                let header = PkiMessage::peek_header(request).ok();
-                let text = "this is not a PKIMessage in DER";
-                let refusal = Refusal::new(PkiFailure::BadDataFormat, "3.5", text).because(error);
-                log_refusal(header.as_ref(), None, &refusal);
-                return self
-                    .answerer
-                    .answer(now_s, header.as_ref(), None, &self.config, refusal.into())
-                    .0;
+        let answered = self.store.begin().map_err(PkiError::from).and_then(|()| {
+            self.expire(now_s)?;
+            let answer = self.answer(now_s, request)?;
+            self.store.commit()?;
+            Ok(answer)
+        });
+        answered.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot answer");
+            if let Err(error) = self.store.roll_back() {
+                tracing::error!(%error, "cannot roll back");
             }
-        };
-        let mut peer = None;
-        let reply = self
-            .process(now_s, &message, &mut peer)
-            .unwrap_or_else(|refusal| {
-                log_refusal(Some(&message.header), Some(message.body.body_type()), &refusal);
-                refusal.into()
-            });
-        let goes_on = reply.goes_on;
-        let header = Some(&*message.header);
-        let (answer, nonce) = self
-            .answerer
-            .answer(now_s, header, peer.as_deref(), &self.config, reply);
-        if let Some(transaction) = self
-            .transactions
-            .find_mut(transaction_id(&message))
-            .filter(|_| goes_on)
-        {
-            transaction.sender_nonce = nonce;
-        }
-        answer
+            let header = PkiMessage::peek_header(request).ok();
+            self.answerer.system_failure(now_s, header.as_ref(), &self.config)
+        })
     }
 
     /// The hierarchy.
@@ -127,161 +159,111 @@ impl Ra {
         self.answerer.pki()
     }
 
-    /// How many transactions are remembered, open or closed.
-    pub fn transaction_count(&self) -> usize {
-        self.transactions.len()
+    /// What lasts.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
-    /// What became of an issued certificate; `serial` is the content of its INTEGER.
-    pub fn certificate_status(&self, serial: &[u8]) -> Option<CertificateStatus> {
-        self.store.status(serial)
+    /// Errors are the server's own: what was written for this message is undone.
+    fn answer(&mut self, now_s: u64, request: &[u8]) -> Result<Vec<u8>, PkiError> {
+        let nonce = random::<16>()?.to_vec();
+        let message = match PkiMessage::from_bytes(request) {
+            Ok(message) => message,
+            Err(error) => {
+                let header = PkiMessage::peek_header(request).ok();
+                let text = "this is not a PKIMessage in DER";
+                let refusal = Refusal::new(PkiFailure::BadDataFormat, "3.5", text).because(error);
+                log_refusal(header.as_ref(), None, &refusal);
+                let reply = Reply::refusal(RefusedIn::Error, refusal);
+                return self
+                    .answerer
+                    .answer(now_s, header.as_ref(), None, &self.config, reply, &nonce);
+            }
+        };
+        let mut exchange = Exchange {
+            now_s,
+            der: request,
+            message: &message,
+            nonce,
+            peer: None,
+            refused_in: RefusedIn::Error,
+        };
+        let reply = match self.process(&mut exchange) {
+            Ok(reply) => reply,
+            Err(Failure::Refused(refusal)) => {
+                log_refusal(Some(&message.header), Some(message.body.body_type()), &refusal);
+                Reply::refusal(exchange.refused_in, refusal)
+            }
+            Err(Failure::Own(error)) => return Err(error),
+        };
+        let header = Some(exchange.header());
+        let peer = exchange.peer.as_ref();
+        self.answerer
+            .answer(now_s, header, peer, &self.config, reply, &exchange.nonce)
     }
 
-    /// `peer` is set as soon as it is known who sent the message: it decides how the answer is protected.
-    fn process(
-        &mut self,
-        now_s: u64,
-        message: &PkiMessage,
-        peer: &mut Option<Arc<Peer>>,
-    ) -> Result<Reply, Refusal> {
-        match &*message.body {
-            PkiBody::Ir(content) => self.request(now_s, message, RequestKind::Ir, content, peer),
-            PkiBody::Cr(content) => self.request(now_s, message, RequestKind::Cr, content, peer),
-            PkiBody::Kur(content) => self.request(now_s, message, RequestKind::Kur, content, peer),
-            PkiBody::CertConf(content) => self.cert_conf(now_s, message, content, peer),
-            PkiBody::PollReq(content) => self.poll_req(now_s, message, content, peer),
-            PkiBody::Error(content) => self.peer_error(now_s, message, content, peer),
+    fn process(&mut self, exchange: &mut Exchange<'_>) -> Result<Reply, Failure> {
+        match &*exchange.message.body {
+            PkiBody::Ir(_) | PkiBody::Cr(_) | PkiBody::Kur(_) => self.begin(exchange),
+            PkiBody::CertConf(content) => self.cert_conf(exchange, content),
+            PkiBody::PollReq(content) => self.poll_req(exchange, content),
+            PkiBody::Error(content) => self.peer_error(exchange, content),
             PkiBody::P10cr(_) | PkiBody::Rr(_) | PkiBody::Genm(_) | PkiBody::Nested(_) => {
-                self.authenticate_claimed(now_s, message, peer)?;
-                Err(Refusal::new(
-                    PkiFailure::BadRequest,
-                    "5.1",
-                    "this RA does not support this kind of request",
-                ))
+                self.authenticate_claimed(exchange)?;
+                let text = "this RA does not support this kind of request";
+                Err(Refusal::new(PkiFailure::BadRequest, "5.1", text).into())
             }
             _ => {
-                self.authenticate_claimed(now_s, message, peer)?;
-                Err(Refusal::new(
-                    PkiFailure::BadRequest,
-                    "3.6.1",
-                    "this kind of message is not for an RA",
-                ))
+                self.authenticate_claimed(exchange)?;
+                let text = "this kind of message is not for an RA";
+                Err(Refusal::new(PkiFailure::BadRequest, "3.6.1", text).into())
             }
         }
-    }
-
-    /// The generic checks on a message (RFC 9483 §3.5).
-    fn authenticate(
-        &self,
-        now_s: u64,
-        message: &PkiMessage,
-        stage: Stage<'_>,
-        accept: Accept,
-        known_signer: Option<&Certificate>,
-    ) -> Result<Arc<Peer>, Refusal> {
-        let context = Context {
-            crypto: &AwsLc,
-            now_s: Some(now_s),
-            stage,
-            accept,
-            anchors: &self.anchors,
-            intermediates: &[],
-            signer_usage: None,
-            known_signer,
-            secret: &|reference| self.config.secrets.get(reference?),
-            unprotected_errors: false,
-            max_clock_skew_s: self.config.max_clock_skew_s,
-        };
-        match validate(message, &context)? {
-            Authenticated::Signer(signer) => Ok(Arc::new(Peer::Signer(signer))),
-            Authenticated::Mac(reference) => Ok(Arc::new(Peer::Mac(reference))),
-            _ => Err(Refusal::new(
-                PkiFailure::BadMessageCheck,
-                "3.5",
-                "the message is not protected",
-            )),
-        }
-    }
-
-    /// The generic checks on a message that goes on with a transaction; whoever sends it must have begun it.
-    fn authenticate_next(
-        &self,
-        now_s: u64,
-        message: &PkiMessage,
-        peer: &mut Option<Arc<Peer>>,
-    ) -> Result<(), Refusal> {
-        let id = transaction_id(message);
-        let Some(transaction) = self.transactions.find(id) else {
-            self.authenticate_claimed(now_s, message, peer)?;
-            return Err(Refusal::new(
-                PkiFailure::BadRequest,
-                "3.6.1",
-                "there is no such transaction",
-            ));
-        };
-        let stage = Stage::Answer {
-            transaction_id: id,
-            sender_nonce: &transaction.sender_nonce,
-        };
-        let (accept, known_signer) = match &*transaction.peer {
-            Peer::Signer(signer) => (Accept::Signature, Some(signer)),
-            Peer::Mac(_) => (Accept::Mac, None),
-        };
-        let sender = self.authenticate(now_s, message, stage, accept, known_signer)?;
-        let is_same = sender.is_same(&transaction.peer);
-        *peer = Some(sender);
-        match is_same {
-            true => Ok(()),
-            false => {
-                let text = "the transaction was begun by somebody else";
-                Err(Refusal::new(PkiFailure::NotAuthorized, "3.5", text))
-            }
-        }
-    }
-
-    /// The generic checks on a message that will be refused anyway, so that the refusal can be protected alike.
-    fn authenticate_claimed(
-        &self,
-        now_s: u64,
-        message: &PkiMessage,
-        peer: &mut Option<Arc<Peer>>,
-    ) -> Result<(), Refusal> {
-        let stage = match &message.header.recip_nonce {
-            None => Stage::First,
-            Some(nonce) => Stage::Answer {
-                transaction_id: transaction_id(message),
-                sender_nonce: nonce.as_bytes(),
-            },
-        };
-        *peer = Some(self.authenticate(now_s, message, stage, Accept::Any, None)?);
-        Ok(())
     }
 
     /// Ends the transactions whose deadline is over, and with them their unconfirmed certificates.
-    fn expire(&mut self, now_s: u64) {
-        while let Some(id) = self.transactions.due(now_s) {
-            let state = self.transactions.close(&id, End::Late, now_s);
+    fn expire(&mut self, now_s: u64) -> Result<(), StoreError> {
+        while let Some(mut transaction) = self.store.due_transaction(now_s)? {
             tracing::warn!(
-                transaction = hex(&id),
+                transaction = hex(&transaction.id),
                 "transaction ended: the peer did not go on in time"
             );
-            if let Some(State::AwaitingCertConf { serial, .. }) = state
-                && let Err(error) = self.store.change(&serial, CertificateStatus::Expired, now_s)
-            {
-                tracing::error!(serial = hex(&serial), %error, "cannot record that a certificate expired");
+            if let Some(serial) = &transaction.serial {
+                self.store.settle(serial, CertificateStatus::Expired, now_s)?;
             }
+            transaction.state = State::Late;
+            transaction.message = None;
+            self.store.save(&mut transaction, now_s)?;
         }
-        self.transactions.forget(now_s);
+        self.store.forget(now_s)
     }
 }
 
-fn transaction_id(message: &PkiMessage) -> &[u8] {
-    message
-        .header
-        .transaction_id
-        .as_ref()
-        .map(|id| id.as_bytes())
-        .unwrap_or_default()
+/// Why there is no answer to what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// By the message's fault, or by decision: it is told.
+    Refused(Refusal),
+    /// By our own.
+    Own(PkiError),
+}
+
+impl<T: Into<Refusal>> From<T> for Failure {
+    fn from(refusal: T) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+impl From<PkiError> for Failure {
+    fn from(error: PkiError) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Own(error.into())
+    }
 }
 
 fn log_refusal(header: Option<&PkiHeader>, body: Option<BodyType>, refusal: &Refusal) {

@@ -1,7 +1,6 @@
 use cmp_message::{PkiFailure, validate::ValidationError};
 
 use super::RequestKind;
-use crate::{PkiError, StoreError};
 
 /// Why a message gets no for an answer: what the peer is told, and what only the log is told.
 #[derive(Debug)]
@@ -13,8 +12,15 @@ pub(crate) struct Refusal {
     pub(crate) text: &'static str,
     /// For the log.
     pub(crate) cause: Option<String>,
-    /// The answer is an ip, cp or kup with status rejection; otherwise an error message.
-    pub(crate) in_response_to: Option<RequestKind>,
+}
+
+/// The body in which a refusal is said (RFC 9483 §3.6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusedIn {
+    /// An error message.
+    Error,
+    /// An ip, cp or kup.
+    Certificate(RequestKind),
 }
 
 impl Refusal {
@@ -24,28 +30,12 @@ impl Refusal {
             section,
             text,
             cause: None,
-            in_response_to: None,
         }
     }
 
     pub(crate) fn because(mut self, cause: impl ToString) -> Self {
         self.cause = Some(cause.to_string());
         self
-    }
-
-    /// Says it in a certificate response.
-    pub(crate) fn in_response_to(mut self, kind: RequestKind) -> Self {
-        self.in_response_to = Some(kind);
-        self
-    }
-
-    fn system_failure(cause: impl ToString) -> Self {
-        Self::new(
-            PkiFailure::SystemFailure,
-            "3.6.4",
-            "the server failed; its log says why",
-        )
-        .because(cause)
     }
 }
 
@@ -68,23 +58,5 @@ impl From<ValidationError> for Refusal {
             _ => "the header is not that of a message of the profile",
         };
         Self::new(failure, "3.5", text).because(error)
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::system_failure(error)
-    }
-}
-
-impl From<PkiError> for Refusal {
-    fn from(error: PkiError) -> Self {
-        Self::system_failure(error)
-    }
-}
-
-impl From<der::Error> for Refusal {
-    fn from(error: der::Error) -> Self {
-        Self::system_failure(error)
     }
 }

@@ -1,102 +1,165 @@
-//! What must outlive a transaction: the certificates that were issued and what became of them.
+//! What must outlive the process, in SQLite: the certificates and what became of them, and the transactions.
 
-mod file;
-mod memory;
+mod certificates;
+mod transactions;
 
-pub use file::FileStore;
-pub(crate) use file::hex;
-pub use memory::MemoryStore;
+pub(crate) use certificates::NewCertificate;
+pub use certificates::{CertificateRecord, CertificateStatus};
+pub(crate) use transactions::{Peer, State, Transaction};
 
-use std::io;
+use rusqlite::Connection;
+use std::{cell::Cell, fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
-/// What became of an issued certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CertificateStatus {
-    /// Issued, not confirmed yet.
-    Issued,
-    /// Confirmed by its holder, or implicitly.
-    Confirmed,
-    /// Refused by its holder.
-    Refused,
-    /// Not confirmed in time.
-    Expired,
-    /// Revoked.
-    Revoked,
-}
-
-impl CertificateStatus {
-    /// Every status.
-    pub const ALL: [Self; 5] = [
-        Self::Issued,
-        Self::Confirmed,
-        Self::Refused,
-        Self::Expired,
-        Self::Revoked,
-    ];
-
-    /// One word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Confirmed => "confirmed",
-            Self::Refused => "refused",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-/// A certificate that was just issued.
-#[derive(Clone, Copy, Debug)]
-pub struct IssuedCertificate<'a> {
-    /// Content of the INTEGER, 16 bytes.
-    pub serial: &'a [u8],
-    /// DER.
-    pub certificate: &'a [u8],
-    /// The subject as a person reads it.
-    pub subject: &'a str,
-    /// The transaction in which it was asked for.
-    pub transaction_id: &'a [u8],
-}
+/// The version of `schema.sql`, in the database's `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+/// How long another process may hold the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Room for every statement of this crate.
+const CACHED_STATEMENTS: usize = 64;
 
 /// Why a store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A file cannot be read or written.
-    #[error("cannot use {file}: {error}")]
-    Io {
-        /// Its name.
-        file: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// A line of the index cannot be read.
-    #[error("line {0} of the index is damaged")]
-    Damaged(usize),
-    /// There is no certificate with this serial number.
-    #[error("no certificate with this serial number was issued")]
-    UnknownSerial,
+    /// The file cannot be made.
+    #[error("cannot make the database: {0}")]
+    Io(#[from] io::Error),
+    /// The database does not do what it should.
+    #[error("the database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The database is of a later version of this program.
+    #[error("the database has version {0}, which this program does not know")]
+    Version(i64),
+    /// A value in the database that this program does not write.
+    #[error("the database is damaged: {0} has an impossible value")]
+    Damaged(&'static str),
 }
 
-/// Keeps the issued certificates.
-pub trait Store: Send {
-    /// Records a certificate with status [`CertificateStatus::Issued`], before anybody gets it.
+/// Keeps certificates and transactions in an SQLite database.
+///
+/// What belongs to one message is one transaction of the database: it is there whole or not at all, wherever the
+/// process ends. With a file, what was answered for outlives the process, though not a loss of power right after it.
+/// Other processes may use the file at the same time.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    /// Open CMP transactions, and how many there were when the transaction of the database began.
+    open: Cell<usize>,
+    open_before: Cell<usize>,
+    /// When the ended CMP transactions were last looked through.
+    forgot_s: Cell<u64>,
+}
+
+impl Store {
+    /// Opens a database file, which is made if needed, readable by its owner alone.
     ///
     /// # Errors
-    /// If it cannot be recorded; then it must not be handed out.
-    fn record(&mut self, issued: IssuedCertificate<'_>, now_s: u64) -> Result<(), StoreError>;
+    /// Any [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Self::with_connection(connection)
+    }
 
-    /// Changes the status of a certificate.
+    /// A database in memory, which goes with its value.
     ///
     /// # Errors
-    /// [`StoreError::UnknownSerial`], or if it cannot be recorded.
-    fn change(&mut self, serial: &[u8], status: CertificateStatus, now_s: u64) -> Result<(), StoreError>;
+    /// [`StoreError::Sqlite`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::with_connection(Connection::open_in_memory()?)
+    }
 
-    /// The status of a certificate; `None` if it was not issued here.
-    fn status(&self, serial: &[u8]) -> Option<CertificateStatus>;
+    fn with_connection(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        migrate(&mut connection)?;
+        let open = connection.query_row(
+            "SELECT count(*) FROM transactions WHERE deadline_s IS NOT NULL",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(Self {
+            connection,
+            open: Cell::new(open),
+            open_before: Cell::new(open),
+            forgot_s: Cell::new(0),
+        })
+    }
 
-    /// Whether a certificate was issued in this transaction: a request that is replayed long after it gets none.
-    fn has_transaction(&self, transaction_id: &[u8]) -> bool;
+    /// Begins what [`commit`](Self::commit) makes last and [`roll_back`](Self::roll_back) undoes.
+    pub(crate) fn begin(&self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.roll_back()?;
+        }
+        self.open_before.set(self.open.get());
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        self.execute("COMMIT")
+    }
+
+    pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
+        self.open.set(self.open_before.get());
+        self.execute("ROLLBACK")
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        SCHEMA_VERSION => Ok(()),
+        0 => {
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            Ok(transaction.commit()?)
+        }
+        other => Err(StoreError::Version(other)),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_database_of_a_later_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let store = Store::open(&path).unwrap();
+        store.connection.pragma_update(None, "user_version", 2).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Version(2))));
+    }
+
+    #[test]
+    fn the_database_and_what_lies_beside_it_is_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.sqlite")).unwrap();
+        store.begin().unwrap();
+        store.commit().unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+        }
+    }
 }

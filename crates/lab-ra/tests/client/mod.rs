@@ -14,7 +14,7 @@ use der::{
     asn1::{BitString, GeneralizedTime, OctetString},
     referenced::RefToOwned,
 };
-use lab_ra::{Idevid, MemoryStore, Pki, Ra, RaConfig};
+use lab_ra::{CertificateStatus, Idevid, Pki, Ra, RaConfig, Store};
 use std::{collections::HashMap, time::Duration};
 use x509_cert::{
     ext::{Extension, pkix::name::GeneralName},
@@ -23,7 +23,7 @@ use x509_cert::{
 
 pub const NOW_S: u64 = 1_800_000_000;
 
-/// An RA with a memory store and the secret `r1:s3cret`.
+/// An RA with a store in memory and the secret `r1:s3cret`.
 pub fn ra(change: impl FnOnce(&mut RaConfig)) -> Ra {
     let mut config = RaConfig::default();
     config.secrets = HashMap::from([
@@ -32,7 +32,12 @@ pub fn ra(change: impl FnOnce(&mut RaConfig)) -> Ra {
     ]);
     change(&mut config);
     let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
-    Ra::new(pki, config, Box::new(MemoryStore::default())).unwrap()
+    Ra::new(pki, config, Store::in_memory().unwrap()).unwrap()
+}
+
+/// What became of a certificate.
+pub fn status_of(ra: &Ra, certificate: &[u8]) -> CertificateStatus {
+    ra.store().status(&serial(certificate)).unwrap().unwrap()
 }
 
 pub fn key() -> SoftKey {
@@ -41,6 +46,23 @@ pub fn key() -> SoftKey {
 
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+/// Whatever has a hierarchy.
+pub trait HasPki {
+    fn hierarchy(&self) -> &Pki;
+}
+
+impl HasPki for Pki {
+    fn hierarchy(&self) -> &Pki {
+        self
+    }
+}
+
+impl HasPki for Ra {
+    fn hierarchy(&self) -> &Pki {
+        self.pki()
+    }
 }
 
 pub enum Credential {
@@ -61,40 +83,52 @@ pub struct Client {
     pub credential: Credential,
     pub transaction_id: [u8; 16],
     pub recip_nonce: Option<Vec<u8>>,
+    /// What its clock says.
+    pub now_s: u64,
+    /// How far the clock of the server may be off.
+    pub max_clock_skew_s: u64,
     root: Certificate,
 }
 
 impl Client {
-    pub fn new(ra: &Ra, credential: Credential) -> Self {
+    pub fn new(lab: &impl HasPki, credential: Credential) -> Self {
         Self {
             credential,
             transaction_id: random(),
             recip_nonce: None,
-            root: Certificate::from_der(ra.pki().root.certificate()).unwrap(),
+            now_s: NOW_S,
+            max_clock_skew_s: 0,
+            root: Certificate::from_der(lab.hierarchy().root.certificate()).unwrap(),
         }
     }
 
-    pub fn with_idevid(ra: &Ra, serial_number: &str) -> Self {
+    pub fn with_idevid(lab: &impl HasPki, serial_number: &str) -> Self {
+        Self::with_idevid_at(NOW_S, lab, serial_number)
+    }
+
+    /// A client with a manufacturer certificate that was made at this time, which its clock shows.
+    pub fn with_idevid_at(now_s: u64, lab: &impl HasPki, serial_number: &str) -> Self {
         let Idevid {
             certificate,
             key,
             chain,
-        } = ra.pki().issue_idevid(serial_number, NOW_S).unwrap();
+        } = lab.hierarchy().issue_idevid(serial_number, now_s).unwrap();
         let key = SoftKey::from_der(&key).unwrap();
-        Self::new(
-            ra,
+        let client = Self::new(
+            lab,
             Credential::Signature {
                 key,
                 certificate,
                 chain,
             },
-        )
+        );
+        Self { now_s, ..client }
     }
 
-    pub fn with_certificate(ra: &Ra, key: SoftKey, certificate: Vec<u8>) -> Self {
+    pub fn with_certificate(lab: &impl HasPki, key: SoftKey, certificate: Vec<u8>) -> Self {
         let chain = Vec::new();
         Self::new(
-            ra,
+            lab,
             Credential::Signature {
                 key,
                 certificate,
@@ -103,9 +137,9 @@ impl Client {
         )
     }
 
-    pub fn with_secret(ra: &Ra, secret: &'static str, algorithm: MacAlgorithm) -> Self {
+    pub fn with_secret(lab: &impl HasPki, secret: &'static str, algorithm: MacAlgorithm) -> Self {
         Self::new(
-            ra,
+            lab,
             Credential::Mac {
                 reference: "r1",
                 secret,
@@ -123,7 +157,8 @@ impl Client {
             Credential::Mac { reference, .. } => name(&format!("CN={reference}")),
         };
         let mut header = PkiHeader::new(sender, name("CN=Lab RA"));
-        header.message_time = Some(GeneralizedTime::from_unix_duration(Duration::from_secs(NOW_S)).unwrap());
+        header.message_time =
+            Some(GeneralizedTime::from_unix_duration(Duration::from_secs(self.now_s)).unwrap());
         header.transaction_id = Some(octets(&self.transaction_id));
         header.sender_nonce = Some(octets(&random::<16>()));
         header.recip_nonce = self.recip_nonce.as_deref().map(octets);
@@ -182,8 +217,14 @@ impl Client {
         change: impl FnOnce(&mut PkiHeader),
     ) -> PkiMessage {
         let request = self.message(body, change);
-        let nonce = PkiMessage::peek_header(&request).unwrap().sender_nonce.unwrap();
-        let answer = PkiMessage::from_bytes(&ra.handle(now_s, &request)).unwrap();
+        let answer = ra.handle(now_s, &request);
+        self.take(now_s, &request, &answer)
+    }
+
+    /// Holds an answer against RFC 9483 §3.5 and remembers its nonce.
+    pub fn take(&mut self, now_s: u64, request: &[u8], answer: &[u8]) -> PkiMessage {
+        let nonce = PkiMessage::peek_header(request).unwrap().sender_nonce.unwrap();
+        let answer = PkiMessage::from_bytes(answer).unwrap();
         let secret = match self.credential {
             Credential::Mac { secret, .. } => Secret::new(secret.as_bytes().to_vec()),
             Credential::Signature { .. } => Secret::new(Vec::new()),
@@ -204,7 +245,7 @@ impl Client {
                 known_signer: None,
                 secret: &|_| Some(&secret),
                 unprotected_errors: false,
-                max_clock_skew_s: Some(0),
+                max_clock_skew_s: Some(self.max_clock_skew_s),
             },
         )
         .unwrap();

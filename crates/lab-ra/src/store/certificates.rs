@@ -1,0 +1,222 @@
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Store, StoreError};
+
+/// What became of an issued certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CertificateStatus {
+    /// Issued, not confirmed yet.
+    Issued,
+    /// Confirmed by its holder, or implicitly.
+    Confirmed,
+    /// Refused by its holder.
+    Refused,
+    /// Not confirmed in time.
+    Expired,
+    /// Revoked.
+    Revoked,
+}
+
+impl CertificateStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] = [
+        Self::Issued,
+        Self::Confirmed,
+        Self::Refused,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
+    /// One word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Confirmed => "confirmed",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    fn from_name(name: &str) -> Result<Self, StoreError> {
+        let status = Self::ALL.into_iter().find(|status| status.name() == name);
+        status.ok_or(StoreError::Damaged("certificates.status"))
+    }
+}
+
+/// An issued certificate and what became of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CertificateRecord {
+    /// Content of the INTEGER, 16 bytes.
+    pub serial: Vec<u8>,
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// The subject as a person reads it.
+    pub subject: String,
+    /// The transaction in which it was asked for.
+    pub transaction_id: Option<Vec<u8>>,
+    /// What became of it.
+    pub status: CertificateStatus,
+    /// Since when, in seconds since 1970.
+    pub changed_s: u64,
+}
+
+/// A certificate that was just issued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewCertificate<'a> {
+    pub(crate) serial: &'a [u8],
+    pub(crate) generation: u32,
+    pub(crate) certificate: &'a [u8],
+    pub(crate) subject: &'a str,
+    pub(crate) not_after_s: u64,
+    pub(crate) transaction_id: &'a [u8],
+}
+
+impl Store {
+    /// Records a certificate with status [`CertificateStatus::Issued`], before anybody gets it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded, also because its transaction has one already; then it must not be handed out.
+    pub(crate) fn record(&self, new: NewCertificate<'_>, now_s: u64) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO certificates
+                 (serial, generation, certificate, subject, not_after_s, transaction_id, status, changed_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        insert.execute(params![
+            new.serial,
+            new.generation,
+            new.certificate,
+            new.subject,
+            new.not_after_s,
+            new.transaction_id,
+            CertificateStatus::Issued.name(),
+            now_s,
+        ])?;
+        Ok(())
+    }
+
+    /// Settles what becomes of a certificate that was issued and not confirmed yet; `false` if there is none.
+    pub(crate) fn settle(
+        &self,
+        serial: &[u8],
+        status: CertificateStatus,
+        now_s: u64,
+    ) -> Result<bool, StoreError> {
+        let mut update = self.connection.prepare_cached(
+            "UPDATE certificates SET status = ?2, changed_s = ?3 WHERE serial = ?1 AND status = 'issued'",
+        )?;
+        Ok(update.execute(params![serial, status.name(), now_s])? == 1)
+    }
+
+    /// What became of a certificate; `None` if it was not issued here. `serial` is the content of its INTEGER.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] or [`StoreError::Damaged`].
+    pub fn status(&self, serial: &[u8]) -> Result<Option<CertificateStatus>, StoreError> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT status FROM certificates WHERE serial = ?1")?;
+        let name: Option<String> = select.query_row([serial], |row| row.get(0)).optional()?;
+        name.map(|name| CertificateStatus::from_name(&name)).transpose()
+    }
+
+    /// A certificate that was issued here.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] or [`StoreError::Damaged`].
+    pub fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRecord>, StoreError> {
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT serial, certificate, subject, transaction_id, status, changed_s ",
+            "FROM certificates WHERE serial = ?1"
+        ))?;
+        select
+            .query_row([serial], |row| Ok(record(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// Every certificate that was issued here, in the order in which that happened.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] or [`StoreError::Damaged`].
+    pub fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT serial, certificate, subject, transaction_id, status, changed_s ",
+            "FROM certificates ORDER BY rowid"
+        ))?;
+        select.query_and_then([], record)?.collect()
+    }
+}
+
+fn record(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
+    Ok(CertificateRecord {
+        serial: row.get(0)?,
+        certificate: row.get(1)?,
+        subject: row.get(2)?,
+        transaction_id: row.get(3)?,
+        status: CertificateStatus::from_name(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+        changed_s: row.get(5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new<'a>(serial: &'a [u8], transaction_id: &'a [u8]) -> NewCertificate<'a> {
+        NewCertificate {
+            serial,
+            generation: 1,
+            certificate: b"0\0",
+            subject: "CN=CS-1",
+            not_after_s: 9,
+            transaction_id,
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_and_settled_survives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let store = Store::open(&path).unwrap();
+        store.record(new(&[1], &[7]), 2).unwrap();
+        store.record(new(&[2], &[8]), 3).unwrap();
+        assert!(store.settle(&[1], CertificateStatus::Confirmed, 4).unwrap());
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.status(&[1]).unwrap(), Some(CertificateStatus::Confirmed));
+        assert_eq!(store.status(&[2]).unwrap(), Some(CertificateStatus::Issued));
+        assert_eq!(store.status(&[3]).unwrap(), None);
+        let all = store.certificates().unwrap();
+        assert_eq!(all.iter().map(|one| one.changed_s).collect::<Vec<_>>(), [4, 3]);
+    }
+
+    #[test]
+    fn a_certificate_is_settled_once() {
+        let store = Store::in_memory().unwrap();
+        store.record(new(&[1], &[7]), 2).unwrap();
+        assert!(store.settle(&[1], CertificateStatus::Refused, 3).unwrap());
+        assert!(!store.settle(&[1], CertificateStatus::Confirmed, 4).unwrap());
+        assert!(!store.settle(&[2], CertificateStatus::Confirmed, 4).unwrap());
+        assert_eq!(store.status(&[1]).unwrap(), Some(CertificateStatus::Refused));
+    }
+
+    #[test]
+    fn a_transaction_has_one_certificate() {
+        let store = Store::in_memory().unwrap();
+        store.record(new(&[1], &[7]), 2).unwrap();
+        assert!(store.record(new(&[2], &[7]), 2).is_err());
+    }
+
+    #[test]
+    fn what_is_rolled_back_was_never_there() {
+        let store = Store::in_memory().unwrap();
+        store.begin().unwrap();
+        store.record(new(&[1], &[7]), 2).unwrap();
+        store.roll_back().unwrap();
+        assert_eq!(store.status(&[1]).unwrap(), None);
+    }
+}

@@ -1,0 +1,317 @@
+use cmp_message::certificate::Certificate;
+use const_oid::ObjectIdentifier;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Store, StoreError};
+
+/// The peer of a transaction that is over is remembered this long, so that its repetitions are recognised. That there
+/// was a transaction is never forgotten: a request that is replayed long after it gets nothing.
+const REMEMBERED_S: u64 = 3_600;
+/// How often it is looked what can be forgotten.
+const FORGET_INTERVAL_S: u64 = 60;
+
+/// Who is on the other side, as far as it was proven.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for a moment, and nearly always it is the large one"
+)]
+pub(crate) enum Peer {
+    /// The holder of this certificate.
+    Signer(Certificate),
+    /// A holder of the secret of this reference.
+    Mac(Vec<u8>),
+}
+
+impl Peer {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Signer(a), Self::Signer(b)) => a.as_der() == b.as_der(),
+            (Self::Mac(a), Self::Mac(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// Where a transaction is, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// `waiting` was said; pollReqs come.
+    Waiting,
+    /// The certificate is out; certConf comes.
+    AwaitingCertConf,
+    /// The certificate was confirmed.
+    Confirmed,
+    /// The certificate needed no certConf.
+    ImplicitlyConfirmed,
+    /// Refused, by whichever side.
+    Refused,
+    /// The peer did not go on in time.
+    Late,
+}
+
+impl State {
+    const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::AwaitingCertConf,
+        Self::Confirmed,
+        Self::ImplicitlyConfirmed,
+        Self::Refused,
+        Self::Late,
+    ];
+
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::AwaitingCertConf)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::AwaitingCertConf => "awaiting-cert-conf",
+            Self::Confirmed => "confirmed",
+            Self::ImplicitlyConfirmed => "implicitly-confirmed",
+            Self::Refused => "refused",
+            Self::Late => "late",
+        }
+    }
+
+    fn from_name(name: &str) -> Result<Self, StoreError> {
+        let state = Self::ALL.into_iter().find(|state| state.name() == name);
+        state.ok_or(StoreError::Damaged("transactions.state"))
+    }
+}
+
+/// One transaction of a peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) id: Vec<u8>,
+    /// The name of the first message's body.
+    pub(crate) body: String,
+    pub(crate) peer: Peer,
+    /// How the peer protects: it may not change.
+    pub(crate) protection_alg: ObjectIdentifier,
+    pub(crate) state: State,
+    /// senderNonce of our last message that wants an answer.
+    pub(crate) sender_nonce: Vec<u8>,
+    /// senderNonce of our message that the peer's last one answered.
+    pub(crate) answered_nonce: Option<Vec<u8>>,
+    /// The message whose answer is delayed.
+    pub(crate) message: Option<Vec<u8>>,
+    /// pollReqs that will be answered with pollRep.
+    pub(crate) polls_left: u32,
+    /// Of the certificate that was issued.
+    pub(crate) serial: Option<Vec<u8>>,
+    pub(crate) began_s: u64,
+    /// When the peer is late, while the transaction is open.
+    pub(crate) deadline_s: u64,
+    /// As the database has it.
+    was_open: bool,
+}
+
+impl Transaction {
+    /// A transaction that begins with a message of this kind, not stored yet.
+    pub(crate) fn new(
+        id: &[u8],
+        body: &str,
+        peer: Peer,
+        protection_alg: ObjectIdentifier,
+        now_s: u64,
+    ) -> Self {
+        Self {
+            id: id.to_vec(),
+            body: body.into(),
+            peer,
+            protection_alg,
+            state: State::Waiting,
+            sender_nonce: Vec::new(),
+            answered_nonce: None,
+            message: None,
+            polls_left: 0,
+            serial: None,
+            began_s: now_s,
+            deadline_s: now_s,
+            was_open: false,
+        }
+    }
+}
+
+impl Store {
+    /// How many transactions are open.
+    pub fn open_transaction_count(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Whether there is or was a transaction of this name.
+    pub(crate) fn has_transaction(&self, id: &[u8]) -> Result<bool, StoreError> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT 1 FROM transactions WHERE id = ?1")?;
+        Ok(select.exists([id])?)
+    }
+
+    /// A transaction that is open, or was not long ago.
+    pub(crate) fn transaction(&self, id: &[u8]) -> Result<Option<Transaction>, StoreError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT id, body, state, signer, mac_reference, protection_alg, sender_nonce, answered_nonce,
+                    message, polls_left, serial, began_s, deadline_s
+             FROM transactions WHERE id = ?1 AND protection_alg <> ''",
+        )?;
+        let row = select.query_row([id], |row| Ok(transaction(row))).optional()?;
+        row.transpose()
+    }
+
+    /// Stores a transaction as it is now; one that is not open any more has ended.
+    pub(crate) fn save(&self, transaction: &mut Transaction, now_s: u64) -> Result<(), StoreError> {
+        let is_open = transaction.state.is_open();
+        let (signer, mac_reference) = match &transaction.peer {
+            Peer::Signer(signer) => (Some(signer.as_der()), None),
+            Peer::Mac(reference) => (None, Some(reference)),
+        };
+        let mut upsert = self.connection.prepare_cached(
+            "INSERT INTO transactions (id, body, state, signer, mac_reference, protection_alg, sender_nonce,
+                 answered_nonce, message, polls_left, serial, began_s, deadline_s, ended_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, sender_nonce = excluded.sender_nonce,
+                 answered_nonce = excluded.answered_nonce, message = excluded.message,
+                 polls_left = excluded.polls_left, serial = excluded.serial,
+                 deadline_s = excluded.deadline_s, ended_s = excluded.ended_s",
+        )?;
+        upsert.execute(params![
+            transaction.id,
+            transaction.body,
+            transaction.state.name(),
+            signer,
+            mac_reference,
+            transaction.protection_alg.to_string(),
+            transaction.sender_nonce,
+            transaction.answered_nonce,
+            transaction.message,
+            transaction.polls_left,
+            transaction.serial,
+            transaction.began_s,
+            is_open.then_some(transaction.deadline_s),
+            (!is_open).then_some(now_s),
+        ])?;
+        match (transaction.was_open, is_open) {
+            (false, true) => self.open.set(self.open.get() + 1),
+            (true, false) => self.open.set(self.open.get().saturating_sub(1)),
+            _ => {}
+        }
+        transaction.was_open = is_open;
+        Ok(())
+    }
+
+    /// An open transaction whose deadline is over.
+    pub(crate) fn due_transaction(&self, now_s: u64) -> Result<Option<Transaction>, StoreError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT id, body, state, signer, mac_reference, protection_alg, sender_nonce, answered_nonce,
+                    message, polls_left, serial, began_s, deadline_s
+             FROM transactions WHERE deadline_s < ?1 ORDER BY deadline_s LIMIT 1",
+        )?;
+        let row = select.query_row([now_s], |row| Ok(transaction(row))).optional()?;
+        row.transpose()
+    }
+
+    /// Forgets who took part in what was over long ago.
+    pub(crate) fn forget(&self, now_s: u64) -> Result<(), StoreError> {
+        if now_s < self.forgot_s.get().saturating_add(FORGET_INTERVAL_S) {
+            return Ok(());
+        }
+        self.forgot_s.set(now_s);
+        let mut update = self.connection.prepare_cached(
+            "UPDATE transactions SET signer = NULL, mac_reference = NULL, protection_alg = '',
+                 sender_nonce = x'', answered_nonce = NULL, message = NULL
+             WHERE ended_s < ?1 AND protection_alg <> ''",
+        )?;
+        update.execute([now_s.saturating_sub(REMEMBERED_S)])?;
+        Ok(())
+    }
+}
+
+fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
+    let state = State::from_name(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
+    let peer = match (row.get::<_, Option<Vec<u8>>>(3)?, row.get(4)?) {
+        (Some(der), _) => {
+            let signer = Certificate::from_der(der);
+            Peer::Signer(signer.map_err(|_| StoreError::Damaged("transactions.signer"))?)
+        }
+        (None, Some(reference)) => Peer::Mac(reference),
+        (None, None) => return Err(StoreError::Damaged("transactions.mac_reference")),
+    };
+    let protection_alg = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(Transaction {
+        id: row.get(0)?,
+        body: row.get(1)?,
+        peer,
+        protection_alg: ObjectIdentifier::new(protection_alg)
+            .map_err(|_| StoreError::Damaged("transactions.protection_alg"))?,
+        state,
+        sender_nonce: row.get(6)?,
+        answered_nonce: row.get(7)?,
+        message: row.get(8)?,
+        polls_left: row.get(9)?,
+        serial: row.get(10)?,
+        began_s: row.get(11)?,
+        deadline_s: row.get::<_, Option<u64>>(12)?.unwrap_or_default(),
+        was_open: state.is_open(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+
+    fn open(store: &Store, id: &[u8], deadline_s: u64) -> Transaction {
+        let mut transaction = Transaction::new(id, "ir", Peer::Mac(b"r1".to_vec()), OID, 1);
+        transaction.state = State::AwaitingCertConf;
+        transaction.deadline_s = deadline_s;
+        transaction.serial = Some(vec![5]);
+        store.save(&mut transaction, 1).unwrap();
+        store.transaction(id).unwrap().unwrap()
+    }
+
+    #[test]
+    fn open_transactions_and_their_deadlines_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        open(&Store::open(&path).unwrap(), b"a", 10);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.open_transaction_count(), 1);
+        assert!(store.due_transaction(10).unwrap().is_none());
+        let due = store.due_transaction(11).unwrap().unwrap();
+        assert_eq!(
+            (due.id.as_slice(), due.serial.as_deref()),
+            (b"a".as_slice(), Some([5].as_slice()))
+        );
+        assert!(due.peer.is_same(&Peer::Mac(b"r1".to_vec())));
+    }
+
+    #[test]
+    fn who_took_part_is_forgotten_after_a_while_and_that_there_was_something_never() {
+        let store = Store::in_memory().unwrap();
+        let mut transaction = open(&store, b"a", 10);
+        transaction.state = State::Confirmed;
+        store.save(&mut transaction, 20).unwrap();
+        assert_eq!(store.open_transaction_count(), 0);
+        assert!(store.due_transaction(1_000).unwrap().is_none());
+        store.forget(20 + REMEMBERED_S).unwrap();
+        assert_eq!(store.transaction(b"a").unwrap().unwrap().state, State::Confirmed);
+        store.forget(21 + REMEMBERED_S + FORGET_INTERVAL_S).unwrap();
+        assert!(store.transaction(b"a").unwrap().is_none());
+        assert!(store.has_transaction(b"a").unwrap() && !store.has_transaction(b"b").unwrap());
+    }
+
+    #[test]
+    fn the_count_of_open_transactions_is_rolled_back_too() {
+        let store = Store::in_memory().unwrap();
+        open(&store, b"a", 10);
+        store.begin().unwrap();
+        open(&store, b"b", 10);
+        assert_eq!(store.open_transaction_count(), 2);
+        store.roll_back().unwrap();
+        assert_eq!(store.open_transaction_count(), 1);
+        assert!(!store.has_transaction(b"b").unwrap());
+    }
+}
