@@ -1,6 +1,6 @@
 //! The program `charger-sim`.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use charger_sim::{
     Failure, bench,
@@ -76,6 +76,7 @@ fn log_to_stderr(verbose: u8, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
