@@ -9,6 +9,6 @@ mod seeds;
 
 pub use binding::{binding_csms, binding_station};
 pub use binding_sequence::binding_sequence;
-pub use message::{certificate, pki_message};
+pub use message::{certificate, pki_body, pki_message, validation};
 pub use ocpp::{data_transfer, ocpp_frame};
 pub use seeds::{TARGETS, Target, seeds};

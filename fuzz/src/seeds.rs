@@ -9,6 +9,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("pki_message", crate::pki_message),
+    ("pki_body", crate::pki_body),
+    ("validation", crate::validation),
     ("certificate", crate::certificate),
     ("ocpp_frame", crate::ocpp_frame),
     ("data_transfer", crate::data_transfer),
@@ -20,7 +22,9 @@ pub const TARGETS: &[Target] = &[
 /// The seeds of the target of this name, each with a file name.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     match target {
-        "pki_message" => fixtures("der"),
+        "pki_message" => fixtures(".der"),
+        "pki_body" => bodies(),
+        "validation" => fixtures(".1.req.der"),
         "certificate" => certificates(),
         "ocpp_frame" => texts(OCPP_FRAMES),
         "data_transfer" => texts(DATA_TRANSFERS),
@@ -56,8 +60,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
-/// Every fixture file with this extension.
-fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
+/// Every fixture file whose name ends so.
+fn fixtures(end: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
@@ -65,7 +69,7 @@ fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
             let path = entry.expect("a directory entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == extension) {
+            } else if path.to_string_lossy().ends_with(end) {
                 let name = path
                     .file_name()
                     .expect("a file name")
@@ -79,6 +83,16 @@ fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// The bodies of the messages of the fixtures.
+fn bodies() -> Vec<(String, Vec<u8>)> {
+    let messages = fixtures(".der").into_iter();
+    let body = |(name, bytes): (String, Vec<u8>)| {
+        let message = cmp_message::PkiMessage::from_bytes(&bytes).ok()?;
+        Some((name, message.body.as_der().to_vec()))
+    };
+    messages.filter_map(body).collect()
+}
+
 /// The certificates of the fixtures, DER.
 fn certificates() -> Vec<(String, Vec<u8>)> {
     use x509_cert::Certificate;
@@ -88,7 +102,7 @@ fn certificates() -> Vec<(String, Vec<u8>)> {
         let certificate = certificate.unwrap_or_else(|e| panic!("{name}: {e}"));
         (name, certificate.to_der().expect("a certificate encodes"))
     };
-    fixtures("crt").into_iter().map(read).collect()
+    fixtures(".crt").into_iter().map(read).collect()
 }
 
 const OCPP_FRAMES: &[&str] = &[
