@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use cmp_message::{
     Raw,
     certificate::Certificate,
-    crypto::{AwsLc, Crypto, EcCurve, RustCrypto, SigningKey, aws_lc, rustcrypto},
+    crypto::{AwsLc, Crypto, KeyAlgorithm, RustCrypto, SigningKey, aws_lc, rustcrypto},
 };
 use lab_ra::{Pki, Ra, RaConfig, Store};
 use serde_json::json;
@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn measure(args: &Enroll) -> anyhow::Result<()> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let pki = Pki::generate(EcCurve::P256, now_s)?;
+    let pki = Pki::generate(KeyAlgorithm::P256, now_s)?;
     let idevid = pki.issue_idevid("SN-BENCH", now_s)?;
     let peer = match args.peer {
         Some(Peer::Openssl) => Some(Openssl::new(&pki, &idevid)?),
@@ -181,12 +181,12 @@ fn keys(provider: Provider, device: &[u8]) -> anyhow::Result<(&'static (dyn Cryp
         Provider::AwsLc => {
             let keys: Keys = [
                 Box::new(aws_lc::SoftKey::from_der(device)?),
-                Box::new(aws_lc::SoftKey::generate(EcCurve::P256)?),
+                Box::new(aws_lc::SoftKey::generate(KeyAlgorithm::P256)?),
             ];
             (&AwsLc, keys)
         }
         Provider::Rustcrypto => {
-            let new = rustcrypto::SoftKey::generate(EcCurve::P256, &mut getrandom::SysRng)?;
+            let new = rustcrypto::SoftKey::generate(KeyAlgorithm::P256, &mut getrandom::SysRng)?;
             let keys: Keys = [Box::new(rustcrypto::SoftKey::from_der(device)?), Box::new(new)];
             (&RustCrypto, keys)
         }

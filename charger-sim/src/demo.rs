@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use cmp_message::{crypto::EcCurve, mac::Secret};
+use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
 use lab_ra::{Pki, PollAfter, Ra, RaConfig, Store};
 use ocpp_rpc::Version;
 use serde_json::{Map, Value};
@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 async fn play(print: &Print) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("charger-sim-demo-").tempdir()?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let pki = Pki::generate(EcCurve::P256, now_s)?;
+    let pki = Pki::generate(KeyAlgorithm::P256, now_s)?;
     let ca = folder.path().join("ca");
     pki.save(&ca)?;
     pki.issue_idevid("SN-0001", now_s)?
@@ -168,6 +168,7 @@ impl Scene {
         let device = folder.join("device");
         let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
         station::Args {
+            key_type: KeyAlgorithm::P256,
             csms: format!("ws://{bridge}/ocpp"),
             id: self.id.into(),
             ocpp: Some(self.version),

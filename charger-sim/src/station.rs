@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use charger_agent::shell::write_atomically;
 use cmp_binding::station;
-use cmp_message::PkiMessage;
+use cmp_message::{PkiMessage, crypto::KeyAlgorithm};
 use ocpp_rpc::Version;
 use serde_json::json;
 
@@ -62,6 +62,9 @@ pub struct Args {
     /// Subject of the certificate. Default: `CN=` and the identity; in an update the one of the old certificate.
     #[arg(long, value_name = "DN")]
     pub subject: Option<String>,
+    /// The type of the keys that it makes: p256, p384, p521, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87.
+    #[arg(long, value_name = "TYPE", default_value_t = KeyAlgorithm::P256)]
+    pub key_type: KeyAlgorithm,
     /// Largest OCPP-J frame, in bytes, that this station takes and sends; at least 512.
     #[arg(long, value_name = "BYTES", default_value_t = 3_500, value_parser = clap::value_parser!(u32).range(512..))]
     pub unit: u32,

@@ -10,7 +10,7 @@ use charger_agent::{
 use cmp_message::{
     Raw,
     certificate::{Certificate, names_match},
-    crypto::{EcCurve, RustCrypto, SigningKey},
+    crypto::{RustCrypto, SigningKey},
     mac,
 };
 use der::Decode;
@@ -87,7 +87,7 @@ pub(super) fn prepare(
     let key = match kept {
         Some(der) => keys.import(&der).context("the key of the request under way")?,
         None => {
-            let (key, pkcs8) = keys.generate(EcCurve::P256).context("making a key")?;
+            let (key, pkcs8) = keys.generate(args.key_type).context("making a key")?;
             state.store_pending_key(&pkcs8)?;
             key
         }

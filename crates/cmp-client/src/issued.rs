@@ -4,18 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cmp_message::{
-    CertStatus, PkiFailure, PkiStatusInfo, Raw,
+    CertStatus, PkiFailure, PkiStatusInfo, Raw, cert_conf_hash,
     certificate::{Certificate, names_match},
-    crypto::{CryptoError, HashAlgorithm, SignatureAlgorithm},
+    crypto::{CryptoError, HashAlgorithm},
     path::{self, PathError, PathFailure, PathRequest},
 };
-use const_oid::db::rfc5912;
-use der::{
-    Decode, Sequence,
-    asn1::{BitString, OctetString},
-    referenced::RefToOwned,
-};
-use spki::AlgorithmIdentifierOwned;
+use der::{asn1::OctetString, referenced::RefToOwned};
 
 use crate::{Config, Modifications, Report};
 
@@ -152,16 +146,16 @@ fn check_path(
 
 /// The entry of certConf for a certificate: taken, or refused where there is a `status_info`.
 ///
-/// The hash is that of the certificate's signature algorithm. Where that names none that is known here, SHA-256 is used and
-/// named in hashAlg, which takes version 3 (RFC 9810 §5.3.18).
+/// The hash is the one that the certificate's signature algorithm implies. Where there is none, it is SHA-512 and named in
+/// hashAlg, which takes version 3 (RFC 9810 §5.3.18).
 pub(crate) fn cert_status(
     config: &Config,
     certificate: &[u8],
     cert_req_id: i64,
     status_info: Option<PkiStatusInfo>,
 ) -> Result<CertStatus, CryptoError> {
-    let implied = implied_hash(certificate);
-    let hash = implied.unwrap_or(HashAlgorithm::Sha256);
+    let implied = cert_conf_hash(certificate);
+    let hash = implied.unwrap_or(HashAlgorithm::Sha512);
     let digest = config.crypto.digest(hash, certificate)?;
     Ok(CertStatus {
         cert_hash: OctetString::new(digest.as_bytes()).map_err(|_| CryptoError::InvalidParameter)?,
@@ -170,31 +164,6 @@ pub(crate) fn cert_status(
         hash_alg: implied
             .is_none()
             .then(|| hash.algorithm_identifier().ref_to_owned()),
-    })
-}
-
-/// A certificate that need not be understood beyond its signature algorithm: one that is refused has a hash too.
-#[derive(Sequence)]
-struct Outline {
-    tbs_certificate: Raw,
-    signature_algorithm: AlgorithmIdentifierOwned,
-    signature: BitString,
-}
-
-fn implied_hash(certificate: &[u8]) -> Option<HashAlgorithm> {
-    let oid = Outline::from_der(certificate).ok()?.signature_algorithm.oid;
-    let ecdsa = [
-        SignatureAlgorithm::EcdsaSha256,
-        SignatureAlgorithm::EcdsaSha384,
-        SignatureAlgorithm::EcdsaSha512,
-    ]
-    .into_iter()
-    .find(|algorithm| algorithm.oid() == oid);
-    ecdsa.map(SignatureAlgorithm::hash_algorithm).or(match oid {
-        rfc5912::SHA_256_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha256),
-        rfc5912::SHA_384_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha384),
-        rfc5912::SHA_512_WITH_RSA_ENCRYPTION => Some(HashAlgorithm::Sha512),
-        _ => None,
     })
 }
 
@@ -235,7 +204,7 @@ mod tests {
             (2, HashAlgorithm::Sha256, false),
             (3, HashAlgorithm::Sha384, false),
             (4, HashAlgorithm::Sha512, false),
-            (0x7f, HashAlgorithm::Sha256, true),
+            (0x7f, HashAlgorithm::Sha512, true),
         ] {
             let certificate = certificate_with(byte);
             let refused = Some(Refusal::OtherKey.status());

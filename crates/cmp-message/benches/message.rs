@@ -13,7 +13,7 @@ use std::{fs, hint::black_box};
 use cmp_message::{
     PkiMessage,
     certificate::Certificate,
-    crypto::{AwsLc, Crypto, EcCurve, RustCrypto, SigningKey, aws_lc, rustcrypto},
+    crypto::{AwsLc, Crypto, KeyAlgorithm, RustCrypto, SigningKey, aws_lc, rustcrypto},
     mac::{MacAlgorithm, Secret},
     validate::{Accept, Context, Stage, validate},
 };
@@ -104,7 +104,7 @@ fn validation(c: &mut Criterion) {
 fn protection(c: &mut Criterion) {
     let mut group = c.benchmark_group("protect");
     let input = message("ir_sig.1.req").protected_part().unwrap();
-    let key = aws_lc::SoftKey::generate(EcCurve::P256).unwrap();
+    let key = aws_lc::SoftKey::generate(KeyAlgorithm::P256).unwrap();
     let same = rustcrypto::SoftKey::from_der(&key.to_pkcs8().unwrap()).unwrap();
     let keys: [(&str, &dyn SigningKey); 2] = [("rustcrypto", &same), ("aws-lc", &key)];
     for (provider, key) in keys {

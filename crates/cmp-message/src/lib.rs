@@ -31,7 +31,7 @@ pub mod validate;
 
 pub use body::{BodyType, PkiBody};
 pub use cert_response::{CertOrEncCert, CertRepMessage, CertResponse, CertifiedKeyPair};
-pub use confirm::{CertConfirmContent, CertStatus};
+pub use confirm::{CertConfirmContent, CertStatus, cert_conf_hash};
 pub use crmf::{
     AttributeTypeAndValue, CertId, CertReqMessages, CertReqMsg, CertRequest, CertTemplate, OptionalValidity,
     PopoSigningKey, ProofOfPossession, REG_CTRL_OLD_CERT_ID,

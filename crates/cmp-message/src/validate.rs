@@ -213,9 +213,9 @@ impl ValidationError {
             }
             Self::MessageTime(_) | Self::MissingMessageTime => PkiFailure::BadTime,
             Self::UnknownProtectionAlgorithm(_) | Self::Mac(_) => PkiFailure::BadAlg,
-            Self::Crypto(CryptoError::UnsupportedAlgorithm | CryptoError::UnsupportedKey) => {
-                PkiFailure::BadAlg
-            }
+            Self::Crypto(
+                CryptoError::UnsupportedAlgorithm | CryptoError::UnsupportedKey | CryptoError::WeakKey,
+            ) => PkiFailure::BadAlg,
             Self::WrongProtectionKind => PkiFailure::WrongIntegrity,
             Self::SignerNotTrusted(_) => PkiFailure::SignerNotTrusted,
             Self::MissingProtection

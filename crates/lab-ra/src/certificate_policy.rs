@@ -2,14 +2,10 @@
 
 use cmp_message::{
     CertReqMsg, CertTemplate, PkiFailure,
-    crypto::{EcCurve, SigningKey},
+    crypto::{KeyAlgorithm, SigningKey},
 };
-use const_oid::{
-    ObjectIdentifier,
-    db::{rfc5280, rfc5912},
-};
+use const_oid::{ObjectIdentifier, db::rfc5280};
 use der::{Decode, Encode};
-use spki::SubjectPublicKeyInfoOwned;
 use x509_cert::ext::{
     Extension,
     pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
@@ -60,7 +56,7 @@ impl Order {
         if template.version.is_some_and(|version| version != 2) {
             return Err(bad_template("version must be 2, which is version 3"));
         }
-        let (public_key, _) = public_key(template)?;
+        let public_key = public_key(template)?;
         let subject = template
             .subject
             .as_ref()
@@ -201,24 +197,18 @@ impl Order {
     }
 }
 
-/// DER of the public key, and its curve: only keys that are good for something get a certificate.
-fn public_key(template: &CertTemplate) -> Result<(Vec<u8>, EcCurve), Refusal> {
+/// DER of the public key: only keys that are good for something get a certificate.
+fn public_key(template: &CertTemplate) -> Result<Vec<u8>, Refusal> {
     let key = template
         .public_key
         .as_ref()
-        .ok_or_else(|| bad_template("there is no publicKey"))?;
-    match curve(key) {
-        Some(curve) => Ok((key.to_der().map_err(cannot_encode)?, curve)),
-        None => Err(bad_template("the publicKey is not on P-256 or P-384").because(key.algorithm.oid)),
+        .ok_or_else(|| bad_template("there is no publicKey"))?
+        .to_der()
+        .map_err(cannot_encode)?;
+    match KeyAlgorithm::of_public_key(&key) {
+        Ok(_) => Ok(key),
+        Err(reason) => Err(bad_template("the publicKey is not acceptable").because(reason)),
     }
-}
-
-fn curve(key: &SubjectPublicKeyInfoOwned) -> Option<EcCurve> {
-    if key.algorithm.oid != rfc5912::ID_EC_PUBLIC_KEY {
-        return None;
-    }
-    let parameters = key.algorithm.parameters.as_ref()?;
-    EcCurve::from_oid(parameters.decode_as::<ObjectIdentifier>().ok()?)
 }
 
 fn bad_template(text: &'static str) -> Refusal {

@@ -1,4 +1,5 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cmp_message::crypto::KeyAlgorithm;
 use std::{fmt, path::PathBuf, str::FromStr};
 use zeroize::Zeroizing;
 
@@ -37,9 +38,9 @@ pub(crate) enum Command {
         /// Folder for keys (0600), certificates and what will be issued.
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
-        /// The curve of all keys.
-        #[arg(long, value_enum, default_value_t = ProfileArg::P256)]
-        profile: ProfileArg,
+        /// The type of all keys: p256, p384, p521, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87.
+        #[arg(long, value_name = "TYPE", default_value_t = KeyAlgorithm::P256)]
+        profile: KeyAlgorithm,
     },
     /// Make a manufacturer certificate (IDevID) and its key for a station.
     ///
@@ -103,14 +104,6 @@ pub(crate) struct ServeArgs {
     /// Refuse messages whose messageTime is further off than this; by default it is not looked at.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_clock_skew: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ProfileArg {
-    /// NIST P-256 with SHA-256.
-    P256,
-    /// NIST P-384 with SHA-384.
-    P384,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

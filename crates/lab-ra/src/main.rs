@@ -4,7 +4,7 @@
 mod cli;
 
 use clap::Parser;
-use cmp_message::{crypto::EcCurve, mac::Secret};
+use cmp_message::mac::Secret;
 use lab_ra::{
     ImplicitConfirm, Pki, PkiError, PollAfter, Ra, RaConfig, Store, StoreError,
     http::{self, unix_now_s},
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command, ImplicitConfirmArg, ProfileArg, ServeArgs};
+use cli::{Cli, Command, ImplicitConfirmArg, ServeArgs};
 
 /// What ended the program.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +77,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init { state, profile } => {
-            let curve = match profile {
-                ProfileArg::P256 => EcCurve::P256,
-                ProfileArg::P384 => EcCurve::P384,
-            };
-            Pki::generate(curve, unix_now_s())?.save(&state)?;
+            Pki::generate(profile, unix_now_s())?.save(&state)?;
             Ok(writeln!(
                 io::stdout(),
                 "trust anchor: {}",

@@ -1,6 +1,6 @@
 //! The hierarchy: who signs whom, in memory and in a folder.
 
-use cmp_message::crypto::{CryptoError, EcCurve, SigningKey, aws_lc::SoftKey};
+use cmp_message::crypto::{CryptoError, KeyAlgorithm, SigningKey, aws_lc::SoftKey};
 use const_oid::{
     ObjectIdentifier,
     db::{rfc4519, rfc5280},
@@ -194,27 +194,35 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Makes a new hierarchy with keys on `curve`. The roots last 30 years, the CAs 20, the RA 5.
+    /// Makes a new hierarchy with keys of this type. The roots last 30 years, the CAs 20, the RA 5.
     ///
     /// # Errors
     /// [`PkiError::Crypto`] or [`PkiError::Random`].
-    pub fn generate(curve: EcCurve, now_s: u64) -> Result<Self, PkiError> {
-        let root = authority("root", "Lab Root CA", curve, None, now_s, 30 * 365, Role::Ca(1))?;
+    pub fn generate(algorithm: KeyAlgorithm, now_s: u64) -> Result<Self, PkiError> {
+        let root = authority(
+            "root",
+            "Lab Root CA",
+            algorithm,
+            None,
+            now_s,
+            30 * 365,
+            Role::Ca(1),
+        )?;
         let ca = authority(
             "ca",
             "Lab Issuing CA",
-            curve,
+            algorithm,
             Some(&root),
             now_s,
             20 * 365,
             Role::Ca(0),
         )?;
-        let ra = authority("ra", "Lab RA", curve, Some(&ca), now_s, 5 * 365, Role::Ra)?;
+        let ra = authority("ra", "Lab RA", algorithm, Some(&ca), now_s, 5 * 365, Role::Ra)?;
         let maker = ("manufacturer-root", "Lab Manufacturer Root CA");
-        let manufacturer_root = authority(maker.0, maker.1, curve, None, now_s, 30 * 365, Role::Ca(1))?;
+        let manufacturer_root = authority(maker.0, maker.1, algorithm, None, now_s, 30 * 365, Role::Ca(1))?;
         let maker = ("manufacturer-ca", "Lab Manufacturer CA");
         let issuer = Some(&manufacturer_root);
-        let manufacturer_ca = authority(maker.0, maker.1, curve, issuer, now_s, 20 * 365, Role::Ca(0))?;
+        let manufacturer_ca = authority(maker.0, maker.1, algorithm, issuer, now_s, 20 * 365, Role::Ca(0))?;
         Ok(Self {
             root,
             ca,
@@ -271,7 +279,7 @@ impl Pki {
         ])
         .map_err(|_| PkiError::SerialNumber)?;
         let issuer = &self.manufacturer_ca;
-        let key = SoftKey::generate(issuer.key.curve())?;
+        let key = SoftKey::generate(issuer.key.key_algorithm())?;
         let certificate = certify(&subject, &key, Some(issuer), now_s, 20 * 365, Role::Idevid)?;
         Ok(Idevid {
             certificate,
@@ -292,13 +300,13 @@ enum Role {
 fn authority(
     role_name: &'static str,
     common_name: &str,
-    curve: EcCurve,
+    algorithm: KeyAlgorithm,
     issuer: Option<&Authority>,
     now_s: u64,
     days: u64,
     role: Role,
 ) -> Result<Authority, PkiError> {
-    let key = SoftKey::generate(curve)?;
+    let key = SoftKey::generate(algorithm)?;
     let subject = x509::name(&[(rfc4519::O, ORGANIZATION), (rfc4519::CN, common_name)])?;
     let certificate = certify(&subject, &key, issuer, now_s, days, role)?;
     Authority::new(role_name, key, certificate)
@@ -386,7 +394,7 @@ mod tests {
     #[test]
     fn a_saved_hierarchy_loads_again_and_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
+        let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
         pki.save(folder.path()).unwrap();
         let again = Pki::load(folder.path()).unwrap();
         assert_eq!(again.ra.certificate(), pki.ra.certificate());
@@ -397,7 +405,7 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        Pki::generate(EcCurve::P256, NOW_S)
+        Pki::generate(KeyAlgorithm::P256, NOW_S)
             .unwrap()
             .save(folder.path())
             .unwrap();
@@ -408,7 +416,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        Pki::generate(EcCurve::P384, NOW_S)
+        Pki::generate(KeyAlgorithm::P384, NOW_S)
             .unwrap()
             .save(folder.path())
             .unwrap();
@@ -422,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_serial_number_that_no_certificate_can_carry_is_refused() {
-        let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
+        let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
         for bad in ["", "a_b", "ä", &"x".repeat(65)] {
             assert!(
                 matches!(pki.issue_idevid(bad, NOW_S), Err(PkiError::SerialNumber)),

@@ -12,7 +12,7 @@
 mod client;
 
 use client::{Client, NOW_S, cert_conf, failure, issued, key, poll_req, request, serial, status_of};
-use cmp_message::{BodyType, PkiBody, PkiFailure, PkiMessage, PkiStatus, crypto::EcCurve};
+use cmp_message::{BodyType, PkiBody, PkiFailure, PkiMessage, PkiStatus, crypto::KeyAlgorithm};
 use lab_ra::{CertificateStatus, Pki, Ra, RaConfig, Store, http::unix_now_s};
 use std::{
     collections::HashSet,
@@ -38,7 +38,7 @@ struct Server {
 impl Server {
     fn start(arguments: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::generate(EcCurve::P256, unix_now_s()).unwrap();
+        let pki = Pki::generate(KeyAlgorithm::P256, unix_now_s()).unwrap();
         pki.save(folder.path()).unwrap();
         let (child, address) = spawn(&folder, arguments);
         Self {
@@ -141,7 +141,7 @@ fn a_client_polls_and_confirms_as_if_the_server_had_not_been_killed_between_any_
 #[test]
 fn the_time_for_a_cert_conf_counts_on_while_the_server_is_away() {
     let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
+    let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
     pki.save(folder.path()).unwrap();
     let start = || {
         let store = Store::open(&folder.path().join("state.sqlite")).unwrap();

@@ -14,7 +14,7 @@ mod client;
 use client::{Client, NOW_S, ask_implicit_confirm, cert_conf, key, poll_req, request};
 use cmp_message::{
     CertOrEncCert, ErrorMsgContent, PkiBody, PkiFailure, PkiMessage, PkiStatusInfo,
-    crypto::EcCurve,
+    crypto::KeyAlgorithm,
     mac::{MacAlgorithm, Secret},
 };
 use lab_ra::{CertificateStatus, ImplicitConfirm, Pki, PollAfter, Ra, RaConfig, Store};
@@ -37,7 +37,7 @@ struct Lab {
 impl Lab {
     fn new(config: RaConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
+        let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
         pki.save(folder.path()).unwrap();
         let mut lab = Self {
             folder,

@@ -18,7 +18,7 @@ use cmp_message::{
     BodyType, CMP_2021, ErrorMsgContent, PkiBody, PkiFailure as F, PkiMessage, PkiStatus, PkiStatusInfo,
     PollReq, ProofOfPossession,
     certificate::Certificate,
-    crypto::{AwsLc, EcCurve, HashAlgorithm, aws_lc::SoftKey},
+    crypto::{AwsLc, HashAlgorithm, KeyAlgorithm, aws_lc::SoftKey},
     mac::MacAlgorithm,
 };
 use der::{Encode, asn1::Null, referenced::RefToOwned};
@@ -572,7 +572,7 @@ fn an_earlier_end_is_granted_a_later_one_is_shortened_a_past_one_refused() {
 #[test]
 fn a_p384_key_is_certified_too() {
     let mut ra = ra(|_| {});
-    let key = SoftKey::generate(EcCurve::P384).unwrap();
+    let key = SoftKey::generate(KeyAlgorithm::P384).unwrap();
     Client::with_idevid(&ra, "CS-1").enroll(&mut ra, &key, "CN=CS-1");
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, vec::Vec};
 
 use cmp_client::KeyId;
-use cmp_message::crypto::{CryptoError, EcCurve, SigningKey, rustcrypto::SoftKey};
+use cmp_message::crypto::{CryptoError, KeyAlgorithm, SigningKey, rustcrypto::SoftKey};
 use zeroize::Zeroizing;
 
 /// Private keys in memory, by [`KeyId`].
@@ -24,9 +24,9 @@ impl SoftKeys {
     /// Makes a key, and gives its PKCS #8 DER, so that it can be kept.
     ///
     /// # Errors
-    /// [`CryptoError::SigningFailed`] where the system has no randomness.
-    pub fn generate(&mut self, curve: EcCurve) -> Result<(KeyId, Zeroizing<Vec<u8>>), CryptoError> {
-        let key = SoftKey::generate(curve, &mut getrandom::SysRng)?;
+    /// [`CryptoError::SigningFailed`] where the system has no randomness; [`CryptoError::UnsupportedKey`] for RSA.
+    pub fn generate(&mut self, algorithm: KeyAlgorithm) -> Result<(KeyId, Zeroizing<Vec<u8>>), CryptoError> {
+        let key = SoftKey::generate(algorithm, &mut getrandom::SysRng)?;
         let pkcs8 = key.to_pkcs8()?;
         Ok((self.insert(key), pkcs8))
     }

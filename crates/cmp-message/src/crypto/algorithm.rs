@@ -1,5 +1,5 @@
 use const_oid::ObjectIdentifier;
-use const_oid::db::{rfc5753, rfc5911, rfc5912};
+use const_oid::db::{fips204, rfc5753, rfc5911, rfc5912, rfc8410};
 use der::asn1::AnyRef;
 use spki::AlgorithmIdentifierRef;
 
@@ -99,41 +99,67 @@ impl HashAlgorithm {
     }
 }
 
-/// A signature algorithm, with its hash. The curve is the key's.
+/// A signature algorithm, with its hash where there is one. A curve is the key's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureAlgorithm {
-    /// ecdsa-with-SHA256.
+    /// ecdsa-with-SHA256 (RFC 5758 §3.2).
     EcdsaSha256,
     /// ecdsa-with-SHA384.
     EcdsaSha384,
     /// ecdsa-with-SHA512.
     EcdsaSha512,
+    /// PureEdDSA on edwards25519 (RFC 8410 §3).
+    Ed25519,
+    /// sha256WithRSAEncryption: RSASSA-PKCS1-v1_5 (RFC 4055 §5).
+    RsaSha256,
+    /// sha384WithRSAEncryption.
+    RsaSha384,
+    /// sha512WithRSAEncryption.
+    RsaSha512,
+    /// Pure ML-DSA-44 with an empty context (RFC 9881 §2).
+    MlDsa44,
+    /// Pure ML-DSA-65.
+    MlDsa65,
+    /// Pure ML-DSA-87.
+    MlDsa87,
 }
 
 impl SignatureAlgorithm {
-    /// The identifier (RFC 5758 §3.2).
+    /// The identifier (RFC 9481 §3, RFC 9881 §2).
     #[must_use]
     pub const fn oid(self) -> ObjectIdentifier {
         match self {
             Self::EcdsaSha256 => rfc5912::ECDSA_WITH_SHA_256,
             Self::EcdsaSha384 => rfc5912::ECDSA_WITH_SHA_384,
             Self::EcdsaSha512 => rfc5912::ECDSA_WITH_SHA_512,
+            Self::Ed25519 => rfc8410::ID_ED_25519,
+            Self::RsaSha256 => rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+            Self::RsaSha384 => rfc5912::SHA_384_WITH_RSA_ENCRYPTION,
+            Self::RsaSha512 => rfc5912::SHA_512_WITH_RSA_ENCRYPTION,
+            Self::MlDsa44 => fips204::ID_ML_DSA_44,
+            Self::MlDsa65 => fips204::ID_ML_DSA_65,
+            Self::MlDsa87 => fips204::ID_ML_DSA_87,
         }
     }
 
-    /// The algorithm of an AlgorithmIdentifier. ECDSA forbids parameters, even NULL (RFC 5758 §3.2).
+    /// The algorithm that `oid` names.
+    #[must_use]
+    pub fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
+        ALL_SIGNATURES.into_iter().find(|alg| alg.oid() == oid)
+    }
+
+    /// The algorithm of an AlgorithmIdentifier. RSA wants NULL as its parameters (RFC 4055 §5), all others want none,
+    /// not even NULL (RFC 5758 §3.2, RFC 8410 §3, RFC 9881 §2).
     ///
     /// # Errors
     /// [`CryptoError::UnsupportedAlgorithm`] or [`CryptoError::MalformedAlgorithm`].
     pub fn from_algorithm_identifier(id: &AlgorithmIdentifierRef<'_>) -> Result<Self, CryptoError> {
-        let alg = [Self::EcdsaSha256, Self::EcdsaSha384, Self::EcdsaSha512]
-            .into_iter()
-            .find(|alg| alg.oid() == id.oid)
-            .ok_or(CryptoError::UnsupportedAlgorithm)?;
-        match id.parameters {
-            None => Ok(alg),
-            Some(_) => Err(CryptoError::MalformedAlgorithm),
+        let alg = Self::from_oid(id.oid).ok_or(CryptoError::UnsupportedAlgorithm)?;
+        if id.parameters == alg.algorithm_identifier().parameters {
+            Ok(alg)
+        } else {
+            Err(CryptoError::MalformedAlgorithm)
         }
     }
 
@@ -142,64 +168,23 @@ impl SignatureAlgorithm {
     pub const fn algorithm_identifier(self) -> AlgorithmIdentifierRef<'static> {
         AlgorithmIdentifierRef {
             oid: self.oid(),
-            parameters: None,
+            parameters: match self {
+                Self::RsaSha256 | Self::RsaSha384 | Self::RsaSha512 => Some(AnyRef::NULL),
+                _ => None,
+            },
         }
     }
 
-    /// The hash that is part of the algorithm: a certConf hashes the certificate with it (RFC 9810 §5.3.18).
+    /// The hash that goes with the algorithm in CMP: what [`cert_conf_hash`](crate::cert_conf_hash) says of a
+    /// certificate that is signed with it. ECDSA and RSA sign this hash; Ed25519 only has it assigned (RFC 9481 §3.3);
+    /// ML-DSA has none.
     #[must_use]
-    pub const fn hash_algorithm(self) -> HashAlgorithm {
+    pub const fn hash_algorithm(self) -> Option<HashAlgorithm> {
         match self {
-            Self::EcdsaSha256 => HashAlgorithm::Sha256,
-            Self::EcdsaSha384 => HashAlgorithm::Sha384,
-            Self::EcdsaSha512 => HashAlgorithm::Sha512,
-        }
-    }
-}
-
-/// A curve of an elliptic-curve key (RFC 5480 §2.1.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum EcCurve {
-    /// secp256r1.
-    P256,
-    /// secp384r1.
-    P384,
-}
-
-impl EcCurve {
-    /// The identifier of the named curve.
-    #[must_use]
-    pub const fn oid(self) -> ObjectIdentifier {
-        match self {
-            Self::P256 => rfc5912::SECP_256_R_1,
-            Self::P384 => rfc5912::SECP_384_R_1,
-        }
-    }
-
-    /// The curve that `oid` names.
-    #[must_use]
-    pub fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
-        [Self::P256, Self::P384]
-            .into_iter()
-            .find(|curve| curve.oid() == oid)
-    }
-
-    /// The length of a coordinate and of a private scalar, in bytes.
-    #[must_use]
-    pub const fn field_len(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-        }
-    }
-
-    /// The signature algorithm whose hash is as strong as the curve (RFC 9481 §3.2).
-    #[must_use]
-    pub const fn signature_algorithm(self) -> SignatureAlgorithm {
-        match self {
-            Self::P256 => SignatureAlgorithm::EcdsaSha256,
-            Self::P384 => SignatureAlgorithm::EcdsaSha384,
+            Self::EcdsaSha256 | Self::RsaSha256 => Some(HashAlgorithm::Sha256),
+            Self::EcdsaSha384 | Self::RsaSha384 => Some(HashAlgorithm::Sha384),
+            Self::EcdsaSha512 | Self::RsaSha512 | Self::Ed25519 => Some(HashAlgorithm::Sha512),
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => None,
         }
     }
 }
@@ -216,4 +201,17 @@ const ALL_HASHES: [HashAlgorithm; 4] = [
     HashAlgorithm::Sha256,
     HashAlgorithm::Sha384,
     HashAlgorithm::Sha512,
+];
+
+const ALL_SIGNATURES: [SignatureAlgorithm; 10] = [
+    SignatureAlgorithm::EcdsaSha256,
+    SignatureAlgorithm::EcdsaSha384,
+    SignatureAlgorithm::EcdsaSha512,
+    SignatureAlgorithm::Ed25519,
+    SignatureAlgorithm::RsaSha256,
+    SignatureAlgorithm::RsaSha384,
+    SignatureAlgorithm::RsaSha512,
+    SignatureAlgorithm::MlDsa44,
+    SignatureAlgorithm::MlDsa65,
+    SignatureAlgorithm::MlDsa87,
 ];

@@ -1,23 +1,25 @@
 //! The provider by aws-lc-rs.
 
+mod soft_key;
+
 use alloc::vec::Vec;
-use core::fmt;
 use core::num::NonZeroU32;
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1,
-    ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA512_ASN1,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair, ParsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
+    ECDSA_P521_SHA512_ASN1, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    VerificationAlgorithm,
 };
 use aws_lc_rs::{digest, hmac, pbkdf2};
-use zeroize::Zeroizing;
 
-use super::ec::{EcPrivateKey, public_point};
-use super::{Crypto, CryptoError, Digest, EcCurve, HashAlgorithm, SignatureAlgorithm, SigningKey};
+use super::public_key::{PublicKey, rsa_components};
+use super::{Crypto, CryptoError, Digest, HashAlgorithm, KeyAlgorithm, SignatureAlgorithm};
 
-/// The provider by aws-lc-rs, for servers: P-256 and P-384, several times faster than pure Rust.
+pub use soft_key::SoftKey;
+
+/// The provider by aws-lc-rs, for servers: several times faster than pure Rust.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsLc;
 
@@ -71,124 +73,47 @@ impl Crypto for AwsLc {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError> {
-        let (curve, point) = public_point(public_key)?;
-        ParsedPublicKey::new(verification_algorithm(curve, alg), point)
+        let key = PublicKey::from_spki(public_key)?;
+        let algorithm = verification_algorithm(key.algorithm, alg)?;
+        if key.algorithm == KeyAlgorithm::Rsa {
+            rsa_components(key.bytes)?;
+        }
+        ParsedPublicKey::new(algorithm, key.bytes)
             .map_err(|_| CryptoError::MalformedPublicKey)?
             .verify_sig(message, signature)
             .map_err(|_| CryptoError::BadSignature)
     }
 
     fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        SoftKey::from_der(private_key).map(|key| key.public_key)
+        SoftKey::from_der(private_key).map(SoftKey::into_public_key)
     }
 }
 
-/// An ECDSA key in memory, wiped when dropped by AWS-LC.
-pub struct SoftKey {
-    curve: EcCurve,
-    pair: EcdsaKeyPair,
-    /// DER SubjectPublicKeyInfo.
-    public_key: Vec<u8>,
-}
-
-impl SoftKey {
-    /// A new key from AWS-LC's own source of randomness.
-    ///
-    /// # Errors
-    /// [`CryptoError::SigningFailed`] if AWS-LC fails.
-    pub fn generate(curve: EcCurve) -> Result<Self, CryptoError> {
-        let pair =
-            EcdsaKeyPair::generate(signing_algorithm(curve)).map_err(|_| CryptoError::SigningFailed)?;
-        Self::new(curve, pair)
-    }
-
-    /// Reads an unencrypted key: DER of PKCS#8 (RFC 5958) or of SEC 1's ECPrivateKey (RFC 5915) that names its curve.
-    ///
-    /// # Errors
-    /// [`CryptoError::MalformedPrivateKey`], also if a public key that came along does not belong to it;
-    /// [`CryptoError::UnsupportedKey`] for other curves and types.
-    pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
-        let key = EcPrivateKey::from_der(der)?;
-        let pair = EcdsaKeyPair::from_private_key_der(signing_algorithm(key.curve), der)
-            .map_err(|_| CryptoError::MalformedPrivateKey)?;
-        match key.public_point {
-            Some(claimed) if claimed != pair.public_key().as_ref() => Err(CryptoError::MalformedPrivateKey),
-            _ => Self::new(key.curve, pair),
-        }
-    }
-
-    /// The key as unencrypted PKCS#8 DER, with its public key.
-    ///
-    /// # Errors
-    /// [`CryptoError::SigningFailed`] if it cannot be encoded.
-    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let document = self.pair.to_pkcs8v1().map_err(|_| CryptoError::SigningFailed)?;
-        Ok(Zeroizing::new(document.as_ref().to_vec()))
-    }
-
-    /// The curve of the key.
-    #[must_use]
-    pub fn curve(&self) -> EcCurve {
-        self.curve
-    }
-
-    fn new(curve: EcCurve, pair: EcdsaKeyPair) -> Result<Self, CryptoError> {
-        let public_key = pair
-            .public_key()
-            .as_der()
-            .map_err(|_| CryptoError::SigningFailed)?
-            .as_ref()
-            .to_vec();
-        Ok(Self {
-            curve,
-            pair,
-            public_key,
-        })
-    }
-}
-
-impl SigningKey for SoftKey {
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.curve.signature_algorithm()
-    }
-
-    fn public_key(&self) -> &[u8] {
-        &self.public_key
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let signature = self.pair.sign(&SystemRandom::new(), message);
-        Ok(signature
-            .map_err(|_| CryptoError::SigningFailed)?
-            .as_ref()
-            .to_vec())
-    }
-}
-
-impl fmt::Debug for SoftKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftKey")
-            .field("curve", &self.curve)
-            .finish_non_exhaustive()
-    }
-}
-
-fn verification_algorithm(curve: EcCurve, alg: SignatureAlgorithm) -> &'static EcdsaVerificationAlgorithm {
-    match (curve, alg) {
-        (EcCurve::P256, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P256_SHA256_ASN1,
-        (EcCurve::P256, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P256_SHA384_ASN1,
-        (EcCurve::P256, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P256_SHA512_ASN1,
-        (EcCurve::P384, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P384_SHA256_ASN1,
-        (EcCurve::P384, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P384_SHA384_ASN1,
-        (EcCurve::P384, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P384_SHA512_ASN1,
-    }
-}
-
-fn signing_algorithm(curve: EcCurve) -> &'static EcdsaSigningAlgorithm {
-    match curve {
-        EcCurve::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
-        EcCurve::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
-    }
+/// AWS-LC's name for what is verified; the key is of the right type.
+fn verification_algorithm(
+    key: KeyAlgorithm,
+    alg: SignatureAlgorithm,
+) -> Result<&'static dyn VerificationAlgorithm, CryptoError> {
+    use SignatureAlgorithm::{EcdsaSha256, EcdsaSha384, EcdsaSha512, RsaSha256, RsaSha384, RsaSha512};
+    Ok(match (key, alg) {
+        (KeyAlgorithm::P256, EcdsaSha256) => &ECDSA_P256_SHA256_ASN1,
+        (KeyAlgorithm::P256, EcdsaSha384) => &ECDSA_P256_SHA384_ASN1,
+        (KeyAlgorithm::P256, EcdsaSha512) => &ECDSA_P256_SHA512_ASN1,
+        (KeyAlgorithm::P384, EcdsaSha256) => &ECDSA_P384_SHA256_ASN1,
+        (KeyAlgorithm::P384, EcdsaSha384) => &ECDSA_P384_SHA384_ASN1,
+        (KeyAlgorithm::P384, EcdsaSha512) => &ECDSA_P384_SHA512_ASN1,
+        (KeyAlgorithm::P521, EcdsaSha256) => &ECDSA_P521_SHA256_ASN1,
+        (KeyAlgorithm::P521, EcdsaSha384) => &ECDSA_P521_SHA384_ASN1,
+        (KeyAlgorithm::P521, EcdsaSha512) => &ECDSA_P521_SHA512_ASN1,
+        (KeyAlgorithm::Rsa, RsaSha256) => &RSA_PKCS1_2048_8192_SHA256,
+        (KeyAlgorithm::Rsa, RsaSha384) => &RSA_PKCS1_2048_8192_SHA384,
+        (KeyAlgorithm::Rsa, RsaSha512) => &RSA_PKCS1_2048_8192_SHA512,
+        (KeyAlgorithm::Ed25519, SignatureAlgorithm::Ed25519) => &ED25519,
+        (KeyAlgorithm::MlDsa44, SignatureAlgorithm::MlDsa44) => &ML_DSA_44,
+        (KeyAlgorithm::MlDsa65, SignatureAlgorithm::MlDsa65) => &ML_DSA_65,
+        (KeyAlgorithm::MlDsa87, SignatureAlgorithm::MlDsa87) => &ML_DSA_87,
+        _ => return Err(CryptoError::UnsupportedKey),
+    })
 }
 
 fn finished(value: &[u8]) -> Result<Digest, CryptoError> {

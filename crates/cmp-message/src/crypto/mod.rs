@@ -8,23 +8,40 @@
 //! |---|---|---|
 //! | [`RustCrypto`] | `rustcrypto` | stations: pure Rust, `no_std` |
 //! | [`AwsLc`] | `aws-lc` | servers: several times faster, needs `std` |
+//!
+//! | signature | [`RustCrypto`] | [`AwsLc`] |
+//! |---|---|---|
+//! | ECDSA on P-256 and P-384 with SHA-256, SHA-384 or SHA-512 | always | always |
+//! | the same on P-521 | feature `p521` | always |
+//! | Ed25519 | feature `ed25519` | always |
+//! | ML-DSA-44, ML-DSA-65, ML-DSA-87 | feature `ml-dsa` | always |
+//! | RSASSA-PKCS1-v1_5 with the same hashes, 2048 to 8192 bits, verified only | feature `rsa` | always |
+//!
+//! The feature `full` is all of them. Ed448 is not there: neither AWS-LC nor a released crate of the same generation as
+//! the others has it. RSASSA-PSS and signatures with SHA-1 or SHA-224 are refused as unsupported.
 
 mod algorithm;
 #[cfg(feature = "aws-lc")]
 pub mod aws_lc;
-#[cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
-mod ec;
+mod key_algorithm;
 mod pbm;
+#[cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
+mod private_key;
+mod public_key;
 #[cfg(feature = "rustcrypto")]
 pub mod rustcrypto;
+#[cfg(any(feature = "ed25519", feature = "ml-dsa", feature = "aws-lc"))]
+mod seeded;
 
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use algorithm::{EcCurve, HashAlgorithm, SignatureAlgorithm};
+pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
 #[cfg(feature = "aws-lc")]
 pub use aws_lc::AwsLc;
+pub use key_algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
 pub use pbm::pbm_base_key;
+pub use public_key::UnacceptableKey;
 #[cfg(feature = "rustcrypto")]
 pub use rustcrypto::RustCrypto;
 
@@ -60,12 +77,13 @@ pub trait Crypto {
 
     /// Verifies `signature` over `message`.
     ///
-    /// `public_key` is a DER SubjectPublicKeyInfo. An ECDSA `signature` is the DER ECDSA-Sig-Value (RFC 3279 §2.2.3).
+    /// `public_key` is a DER SubjectPublicKeyInfo. An ECDSA `signature` is the DER ECDSA-Sig-Value (RFC 3279 §2.2.3);
+    /// the others are the octets that their standards define.
     ///
     /// # Errors
-    /// [`CryptoError::BadSignature`] if it does not verify; [`CryptoError::MalformedPublicKey`] or
-    /// [`CryptoError::UnsupportedKey`] if the key is not usable; [`CryptoError::UnsupportedAlgorithm`] if the
-    /// provider lacks `alg`.
+    /// [`CryptoError::BadSignature`] if it does not verify; [`CryptoError::MalformedPublicKey`],
+    /// [`CryptoError::UnsupportedKey`] or [`CryptoError::WeakKey`] if the key is not usable;
+    /// [`CryptoError::UnsupportedAlgorithm`] if the provider lacks `alg` or the curve.
     fn verify(
         &self,
         alg: SignatureAlgorithm,
@@ -160,9 +178,11 @@ pub enum CryptoError {
     /// The key is well-formed but of a type, a curve or a point format that is not supported, or of another type
     /// than the algorithm.
     UnsupportedKey,
+    /// The key is well-formed but not good enough to be believed; [`KeyAlgorithm::of_public_key`] says why.
+    WeakKey,
     /// The algorithm is unknown, or the provider lacks it.
     UnsupportedAlgorithm,
-    /// The AlgorithmIdentifier carries parameters that its algorithm forbids.
+    /// The AlgorithmIdentifier has not the parameters that its algorithm demands.
     MalformedAlgorithm,
     /// A number or a length given by the caller is out of range.
     InvalidParameter,
@@ -177,9 +197,10 @@ impl fmt::Display for CryptoError {
         f.write_str(match self {
             Self::BadSignature => "the signature does not verify",
             Self::MalformedPublicKey => "the public key is malformed",
-            Self::UnsupportedKey => "the type of the key is not supported",
+            Self::UnsupportedKey => "the type of the key is not supported, or not that of the algorithm",
+            Self::WeakKey => "the public key is too weak",
             Self::UnsupportedAlgorithm => "the algorithm is not supported",
-            Self::MalformedAlgorithm => "the algorithm identifier has forbidden parameters",
+            Self::MalformedAlgorithm => "the algorithm identifier has wrong parameters",
             Self::InvalidParameter => "a cryptographic parameter is out of range",
             Self::MalformedPrivateKey => "the private key is malformed",
             Self::SigningFailed => "the private key cannot be used",

@@ -1,22 +1,34 @@
 //! The provider in pure Rust.
 
+#[cfg(feature = "ml-dsa")]
+mod ml_dsa;
+mod soft_key;
+
 use alloc::vec::Vec;
-use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
-use p256::elliptic_curve::Generate;
-use pkcs8::EncodePrivateKey;
-use rand_core::TryCryptoRng;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use spki::EncodePublicKey;
-use zeroize::Zeroizing;
 
-use super::ec::{EcPrivateKey, public_point};
-use super::{Crypto, CryptoError, Digest, EcCurve, HashAlgorithm, SignatureAlgorithm, SigningKey};
+use super::public_key::PublicKey;
+use super::{Crypto, CryptoError, Digest, HashAlgorithm, KeyAlgorithm, SignatureAlgorithm, SigningKey};
 
-/// The provider in pure Rust, for stations: `no_std`, P-256 and P-384.
+pub use soft_key::SoftKey;
+
+/// ECDSA with the key's curve, over the hash of the message.
+macro_rules! verify_ecdsa {
+    ($curve:ident, $point:expr, $prehash:expr, $signature:expr) => {{
+        let prehash = $prehash;
+        let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes($point)
+            .map_err(|_| CryptoError::MalformedPublicKey)?;
+        $curve::ecdsa::Signature::from_der($signature)
+            .and_then(|signature| key.verify_prehash(prehash.as_bytes(), &signature))
+            .map_err(|_| CryptoError::BadSignature)
+    }};
+}
+
+/// The provider in pure Rust, for stations: `no_std`. What it verifies depends on [features](super).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
 
@@ -66,142 +78,73 @@ impl Crypto for RustCrypto {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError> {
-        let (curve, point) = public_point(public_key)?;
-        let prehash = self.digest(alg.hash_algorithm(), message)?;
-        match curve {
-            EcCurve::P256 => {
-                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                    .map_err(|_| CryptoError::MalformedPublicKey)?;
-                p256::ecdsa::Signature::from_der(signature)
-                    .and_then(|signature| key.verify_prehash(prehash.as_bytes(), &signature))
-            }
-            EcCurve::P384 => {
-                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                    .map_err(|_| CryptoError::MalformedPublicKey)?;
-                p384::ecdsa::Signature::from_der(signature)
-                    .and_then(|signature| key.verify_prehash(prehash.as_bytes(), &signature))
-            }
+        let key = PublicKey::from_spki(public_key)?;
+        if !key.algorithm.makes(alg) {
+            return Err(CryptoError::UnsupportedKey);
         }
-        .map_err(|_| CryptoError::BadSignature)
+        let prehash = || prehash(alg, message);
+        match key.algorithm {
+            KeyAlgorithm::P256 => verify_ecdsa!(p256, key.bytes, prehash()?, signature),
+            KeyAlgorithm::P384 => verify_ecdsa!(p384, key.bytes, prehash()?, signature),
+            #[cfg(feature = "p521")]
+            KeyAlgorithm::P521 => verify_ecdsa!(p521, key.bytes, prehash()?, signature),
+            #[cfg(feature = "ed25519")]
+            KeyAlgorithm::Ed25519 => verify_ed25519(key.bytes, message, signature),
+            #[cfg(feature = "ml-dsa")]
+            KeyAlgorithm::MlDsa44 => ml_dsa::verify::<::ml_dsa::MlDsa44>(key.bytes, message, signature),
+            #[cfg(feature = "ml-dsa")]
+            KeyAlgorithm::MlDsa65 => ml_dsa::verify::<::ml_dsa::MlDsa65>(key.bytes, message, signature),
+            #[cfg(feature = "ml-dsa")]
+            KeyAlgorithm::MlDsa87 => ml_dsa::verify::<::ml_dsa::MlDsa87>(key.bytes, message, signature),
+            #[cfg(feature = "rsa")]
+            KeyAlgorithm::Rsa => verify_rsa(alg, key.bytes, prehash()?.as_bytes(), signature),
+            #[cfg(not(all(feature = "p521", feature = "ed25519", feature = "ml-dsa", feature = "rsa")))]
+            _ => Err(CryptoError::UnsupportedAlgorithm),
+        }
     }
 
     fn public_key_of(&self, private_key: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        SoftKey::from_der(private_key).map(|key| key.public_key)
+        SoftKey::from_der(private_key).map(SoftKey::into_public_key)
     }
 }
 
-/// An ECDSA key in memory, wiped when dropped. Its signatures are deterministic (RFC 6979).
-#[derive(Clone)]
-pub struct SoftKey {
-    secret: Secret,
-    /// DER SubjectPublicKeyInfo.
-    public_key: Vec<u8>,
-}
-
-#[derive(Clone)]
-enum Secret {
-    P256(p256::ecdsa::SigningKey),
-    P384(p384::ecdsa::SigningKey),
-}
-
-impl SoftKey {
-    /// A new key from the caller's source of randomness.
-    ///
-    /// # Errors
-    /// [`CryptoError::SigningFailed`] if that source fails.
-    pub fn generate<R: TryCryptoRng + ?Sized>(curve: EcCurve, rng: &mut R) -> Result<Self, CryptoError> {
-        Self::new(
-            match curve {
-                EcCurve::P256 => p256::ecdsa::SigningKey::try_generate_from_rng(rng).map(Secret::P256),
-                EcCurve::P384 => p384::ecdsa::SigningKey::try_generate_from_rng(rng).map(Secret::P384),
-            }
-            .map_err(|_| CryptoError::SigningFailed)?,
-        )
-    }
-
-    /// Reads an unencrypted key: DER of PKCS#8 (RFC 5958) or of SEC 1's ECPrivateKey (RFC 5915) that names its curve.
-    ///
-    /// # Errors
-    /// [`CryptoError::MalformedPrivateKey`], also if a public key that came along does not belong to it;
-    /// [`CryptoError::UnsupportedKey`] for other curves and types.
-    pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
-        let key = EcPrivateKey::from_der(der)?;
-        let secret = match key.curve {
-            EcCurve::P256 => p256::ecdsa::SigningKey::from_slice(key.scalar).map(Secret::P256),
-            EcCurve::P384 => p384::ecdsa::SigningKey::from_slice(key.scalar).map(Secret::P384),
-        };
-        let soft_key = Self::new(secret.map_err(|_| CryptoError::MalformedPrivateKey)?)?;
-        let belongs = match key.public_point {
-            Some(claimed) => public_point(&soft_key.public_key)?.1 == claimed,
-            None => true,
-        };
-        if belongs {
-            Ok(soft_key)
-        } else {
-            Err(CryptoError::MalformedPrivateKey)
-        }
-    }
-
-    /// The key as unencrypted PKCS#8 DER, with its public key.
-    ///
-    /// # Errors
-    /// [`CryptoError::SigningFailed`] if it cannot be encoded.
-    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let document = match &self.secret {
-            Secret::P256(key) => key.to_pkcs8_der(),
-            Secret::P384(key) => key.to_pkcs8_der(),
-        };
-        Ok(document.map_err(|_| CryptoError::SigningFailed)?.to_bytes())
-    }
-
-    /// The curve of the key.
-    #[must_use]
-    pub fn curve(&self) -> EcCurve {
-        match self.secret {
-            Secret::P256(_) => EcCurve::P256,
-            Secret::P384(_) => EcCurve::P384,
-        }
-    }
-
-    fn new(secret: Secret) -> Result<Self, CryptoError> {
-        let public_key = match &secret {
-            Secret::P256(key) => key.verifying_key().to_public_key_der(),
-            Secret::P384(key) => key.verifying_key().to_public_key_der(),
-        };
-        let public_key = public_key.map_err(|_| CryptoError::SigningFailed)?.into_vec();
-        Ok(Self { secret, public_key })
+/// What ECDSA and RSA sign. Not [`Crypto::digest`]: SHA-1 is none of these hashes, and need not be in the firmware.
+fn prehash(alg: SignatureAlgorithm, message: &[u8]) -> Result<Digest, CryptoError> {
+    match alg {
+        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::RsaSha256 => finished(&Sha256::digest(message)),
+        SignatureAlgorithm::EcdsaSha384 | SignatureAlgorithm::RsaSha384 => finished(&Sha384::digest(message)),
+        SignatureAlgorithm::EcdsaSha512 | SignatureAlgorithm::RsaSha512 => finished(&Sha512::digest(message)),
+        _ => Err(CryptoError::UnsupportedAlgorithm),
     }
 }
 
-impl SigningKey for SoftKey {
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.curve().signature_algorithm()
-    }
-
-    fn public_key(&self) -> &[u8] {
-        &self.public_key
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let prehash = RustCrypto.digest(self.algorithm().hash_algorithm(), message)?;
-        let signature = match &self.secret {
-            Secret::P256(key) => key
-                .sign_prehash(prehash.as_bytes())
-                .map(|s: p256::ecdsa::DerSignature| s.as_bytes().to_vec()),
-            Secret::P384(key) => key
-                .sign_prehash(prehash.as_bytes())
-                .map(|s: p384::ecdsa::DerSignature| s.as_bytes().to_vec()),
-        };
-        signature.map_err(|_| CryptoError::SigningFailed)
-    }
+#[cfg(feature = "ed25519")]
+fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    let key = ed25519_dalek::VerifyingKey::try_from(key).map_err(|_| CryptoError::MalformedPublicKey)?;
+    // Strict: a key of small order, under which anything can be signed, verifies nothing.
+    ed25519_dalek::Signature::from_slice(signature)
+        .and_then(|signature| key.verify_strict(message, &signature))
+        .map_err(|_| CryptoError::BadSignature)
 }
 
-impl fmt::Debug for SoftKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftKey")
-            .field("curve", &self.curve())
-            .finish_non_exhaustive()
+#[cfg(feature = "rsa")]
+fn verify_rsa(
+    alg: SignatureAlgorithm,
+    key: &[u8],
+    prehash: &[u8],
+    signature: &[u8],
+) -> Result<(), CryptoError> {
+    let (modulus, exponent) = super::public_key::rsa_components(key)?;
+    let number = rsa::BoxedUint::from_be_slice_vartime;
+    let key = rsa::PublicKey::new(number(modulus), number(exponent))
+        .map_err(|_| CryptoError::MalformedPublicKey)?;
+    match alg {
+        SignatureAlgorithm::RsaSha256 => key.pkcs1v15_verify_prehash::<Sha256>(prehash, signature),
+        SignatureAlgorithm::RsaSha384 => key.pkcs1v15_verify_prehash::<Sha384>(prehash, signature),
+        SignatureAlgorithm::RsaSha512 => key.pkcs1v15_verify_prehash::<Sha512>(prehash, signature),
+        _ => return Err(CryptoError::UnsupportedAlgorithm),
     }
+    .map_err(|_| CryptoError::BadSignature)
 }
 
 fn mac<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> Result<Digest, CryptoError> {

@@ -2,8 +2,8 @@
 
 use cmp_message::{
     CMP_2021, CertConfirmContent, CertStatus, ErrorMsgContent, PkiBody, PkiFailure, PkiStatus,
-    certificate::Certificate,
-    crypto::{AwsLc, Crypto, HashAlgorithm, SignatureAlgorithm, constant_time_eq},
+    cert_conf_hash,
+    crypto::{AwsLc, Crypto, HashAlgorithm, constant_time_eq},
 };
 use der::{asn1::Null, referenced::OwnedToRef};
 
@@ -148,12 +148,9 @@ fn hash_algorithm(status: &CertStatus, certificate: &[u8], pvno: i64) -> Result<
         Some(algorithm) => {
             HashAlgorithm::from_algorithm_identifier(&algorithm.owned_to_ref()).map_err(|_| bad_alg())
         }
-        None => {
-            let certificate = Certificate::from_der(certificate).map_err(|_| bad_alg())?;
-            certificate
-                .signature_algorithm()
-                .map(SignatureAlgorithm::hash_algorithm)
-                .map_err(|_| bad_alg())
-        }
+        None => cert_conf_hash(certificate).ok_or_else(|| {
+            let text = "hashAlg must be there: the certificate's signature algorithm has no hash";
+            Refusal::new(PkiFailure::BadAlg, SECTION, text)
+        }),
     }
 }

@@ -5,7 +5,7 @@ use cmp_message::{
     CertStatus, CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus,
     PkiStatusInfo, PollReq, PopoSigningKey, ProofOfPossession, Raw,
     certificate::Certificate,
-    crypto::{AwsLc, Crypto, EcCurve, HashAlgorithm, SigningKey, aws_lc::SoftKey},
+    crypto::{AwsLc, Crypto, HashAlgorithm, KeyAlgorithm, SigningKey, aws_lc::SoftKey},
     mac::{MacAlgorithm, Secret},
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
@@ -31,7 +31,7 @@ pub fn ra(change: impl FnOnce(&mut RaConfig)) -> Ra {
         (b"r2".to_vec(), Secret::new(b"other".to_vec())),
     ]);
     change(&mut config);
-    let pki = Pki::generate(EcCurve::P256, NOW_S).unwrap();
+    let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
     Ra::new(pki, config, Store::in_memory().unwrap()).unwrap()
 }
 
@@ -41,7 +41,7 @@ pub fn status_of(ra: &Ra, certificate: &[u8]) -> CertificateStatus {
 }
 
 pub fn key() -> SoftKey {
-    SoftKey::generate(EcCurve::P256).unwrap()
+    SoftKey::generate(KeyAlgorithm::P256).unwrap()
 }
 
 pub fn name(text: &str) -> Name {
