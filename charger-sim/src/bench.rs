@@ -2,26 +2,19 @@
 
 use std::{
     fs,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use charger_agent::client::{
-    CertificateRequest, Config, KeyId, NewKey, Operation, Protection, Time, Transaction, drive::drive,
-};
 use clap::ValueEnum;
-use cmp_message::{
-    Raw,
-    certificate::Certificate,
-    crypto::{AwsLc, Crypto, KeyAlgorithm, RustCrypto, SigningKey, aws_lc, rustcrypto},
-};
-use lab_ra::{Pki, Ra, RaConfig, Store};
 use serde_json::json;
 
 use crate::Failure;
 
+mod enrolment;
 mod openssl;
 
+pub use enrolment::{Enrolment, Provider};
 use openssl::Openssl;
 
 /// Rounds in which we and a peer take turns.
@@ -63,14 +56,6 @@ enum Peer {
     Openssl,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Provider {
-    /// Pure Rust, as in a station.
-    Rustcrypto,
-    /// AWS-LC.
-    AwsLc,
-}
-
 /// The subcommand.
 ///
 /// # Errors
@@ -81,56 +66,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn measure(args: &Enroll) -> anyhow::Result<()> {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let pki = Pki::generate(KeyAlgorithm::P256, now_s)?;
-    let idevid = pki.issue_idevid("SN-BENCH", now_s)?;
+    let mut enrolment = Enrolment::new(args.provider)?;
     let peer = match args.peer {
-        Some(Peer::Openssl) => Some(Openssl::new(&pki, &idevid)?),
+        Some(Peer::Openssl) => Some(Openssl::new(enrolment.pki(), enrolment.idevid())?),
         None => None,
     };
-    let root = Certificate::from_der(pki.root.certificate())?;
-    let mut ra = Ra::new(pki, RaConfig::default(), Store::in_memory()?)?;
-    let (crypto, keys) = keys(args.provider, &idevid.key)?;
-    let [device, new] = &keys;
-    let protection = Protection::Signature {
-        key: KeyId(0),
-        algorithm: device.algorithm(),
-        certificate: Certificate::from_der(idevid.certificate.as_slice())?,
-        chain: idevid
-            .chain
-            .iter()
-            .map(|der| Raw::new(der.as_slice()))
-            .collect::<Result<_, _>>()?,
-    };
-    let config = Config::new(crypto, x509_cert::name::Name::default(), protection, vec![root]);
-    let new = NewKey::Own {
-        key: KeyId(1),
-        public_key: new.public_key().to_vec(),
-        algorithm: new.algorithm(),
-    };
-    let request = CertificateRequest::new(Operation::Initialization, "CN=CP-BENCH".parse()?, new);
-    let now = Time {
-        monotonic: Duration::ZERO,
-        utc_s: Some(now_s),
-    };
-    let config = std::sync::Arc::new(config);
-    let mut enrol = || -> anyhow::Result<()> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
-        let mut transaction = Transaction::new(std::sync::Arc::clone(&config), request.clone(), seed, now);
-        let find = |id: KeyId| keys.get(id.0 as usize).map(|key| &**key);
-        drive(&mut transaction, now, find, |_, message| {
-            Some(ra.handle(now_s, message))
-        })?;
-        Ok(())
-    };
-    (0..args.count.div_ceil(10)).try_for_each(|_| enrol())?;
+    (0..args.count.div_ceil(10)).try_for_each(|_| enrolment.run())?;
     let rounds = if peer.is_some() { ROUNDS } else { 1 };
     let count = args.count.div_ceil(rounds);
     let (mut ours, mut wall, mut peers) = (Vec::new(), Duration::ZERO, Vec::new());
     for _ in 0..rounds {
         let (cpu, begun) = (cpu_time()?, Instant::now());
-        (0..count).try_for_each(|_| enrol())?;
+        (0..count).try_for_each(|_| enrolment.run())?;
         ours.push(per_enrolment_us(cpu_time()?.saturating_sub(cpu), count));
         wall += begun.elapsed();
         if let Some(openssl) = &peer {
@@ -171,26 +118,6 @@ fn per_enrolment_us(time: Duration, count: u32) -> f64 {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-type Keys = [Box<dyn SigningKey>; 2];
-
-/// The manufacturer's key and a new one, and who computes with them.
-fn keys(provider: Provider, device: &[u8]) -> anyhow::Result<(&'static (dyn Crypto + Send + Sync), Keys)> {
-    Ok(match provider {
-        Provider::AwsLc => {
-            let keys: Keys = [
-                Box::new(aws_lc::SoftKey::from_der(device)?),
-                Box::new(aws_lc::SoftKey::generate(KeyAlgorithm::P256)?),
-            ];
-            (&AwsLc, keys)
-        }
-        Provider::Rustcrypto => {
-            let new = rustcrypto::SoftKey::generate(KeyAlgorithm::P256, &mut getrandom::SysRng)?;
-            let keys: Keys = [Box::new(rustcrypto::SoftKey::from_der(device)?), Box::new(new)];
-            (&RustCrypto, keys)
-        }
-    })
 }
 
 /// The CPU time of this thread so far, as Linux tells it.
