@@ -12,6 +12,7 @@ pub const TARGETS: &[Target] = &[
     ("pki_body", crate::pki_body),
     ("validation", crate::validation),
     ("certificate", crate::certificate),
+    ("enveloped_data", crate::enveloped_data),
     ("ocpp_frame", crate::ocpp_frame),
     ("data_transfer", crate::data_transfer),
     ("binding_station", crate::binding_station),
@@ -26,6 +27,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "pki_body" => bodies(),
         "validation" => fixtures(".1.req.der"),
         "certificate" => certificates(),
+        "enveloped_data" => fixtures_of("envelope", ".der"),
         "ocpp_frame" => texts(OCPP_FRAMES),
         "data_transfer" => texts(DATA_TRANSFERS),
         "binding_station" => texts(STATION),
@@ -62,8 +64,13 @@ fn root() -> PathBuf {
 
 /// Every fixture file whose name ends so.
 fn fixtures(end: &str) -> Vec<(String, Vec<u8>)> {
+    fixtures_of(".", end)
+}
+
+/// Those of one folder.
+fn fixtures_of(folder: &str, end: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
-    let mut folders = vec![root()];
+    let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.expect("a directory entry").path();

@@ -17,6 +17,8 @@ mod confirm;
 pub mod crl;
 mod crmf;
 pub mod crypto;
+#[cfg(feature = "envelope")]
+pub mod envelope;
 mod error_message;
 mod exact;
 pub mod general;

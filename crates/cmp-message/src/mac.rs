@@ -96,12 +96,13 @@ struct Pbmac1Params {
     message_auth_scheme: AlgorithmIdentifierOwned,
 }
 
+/// `PBKDF2-params` of RFC 8018 §A.2 with a salt in place. The prf is HMAC-SHA-1 where it is not named.
 #[derive(Sequence)]
-struct Pbkdf2Params {
-    salt: OctetString,
-    iteration_count: u32,
-    key_length: Option<u32>,
-    prf: Option<AlgorithmIdentifierOwned>,
+pub(crate) struct Pbkdf2Params {
+    pub(crate) salt: OctetString,
+    pub(crate) iteration_count: u32,
+    pub(crate) key_length: Option<u32>,
+    pub(crate) prf: Option<AlgorithmIdentifierOwned>,
 }
 
 /// Why the parameters of a MAC are not accepted.
@@ -226,12 +227,7 @@ impl MacAlgorithm {
             }
             _ => return Err(MacError::UnknownAlgorithm),
         };
-        if iterations < MIN_ITERATIONS {
-            return Err(MacError::TooFewIterations);
-        }
-        if iterations > MAX_ITERATIONS || salt_bytes > MAX_SALT_BYTES {
-            return Err(MacError::TooCostly);
-        }
+        check_cost(iterations, salt_bytes)?;
         Ok(algorithm)
     }
 
@@ -324,21 +320,35 @@ impl MacAlgorithm {
     }
 }
 
-fn hmac_of(id: &AlgorithmIdentifierOwned) -> Result<HashAlgorithm, MacError> {
+/// Whether a key derivation is neither weak nor ruinous.
+pub(crate) fn check_cost(iterations: u32, salt_bytes: usize) -> Result<(), MacError> {
+    if iterations < MIN_ITERATIONS {
+        return Err(MacError::TooFewIterations);
+    }
+    if iterations > MAX_ITERATIONS || salt_bytes > MAX_SALT_BYTES {
+        return Err(MacError::TooCostly);
+    }
+    Ok(())
+}
+
+pub(crate) fn hmac_of(id: &AlgorithmIdentifierOwned) -> Result<HashAlgorithm, MacError> {
     if id.oid == HMAC_SHA1_IANA {
         return Ok(HashAlgorithm::Sha1);
     }
     HashAlgorithm::from_hmac_oid(id.oid).ok_or(MacError::UnknownAlgorithm)
 }
 
-fn hmac_identifier(hash: HashAlgorithm) -> AlgorithmIdentifierOwned {
+pub(crate) fn hmac_identifier(hash: HashAlgorithm) -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned {
         oid: hash.hmac_oid(),
         parameters: Some(AnyRef::NULL.into()),
     }
 }
 
-fn identifier(oid: ObjectIdentifier, parameters: &impl Encode) -> der::Result<AlgorithmIdentifierOwned> {
+pub(crate) fn identifier(
+    oid: ObjectIdentifier,
+    parameters: &impl Encode,
+) -> der::Result<AlgorithmIdentifierOwned> {
     Ok(AlgorithmIdentifierOwned {
         oid,
         parameters: Some(der::Any::from_der(&parameters.to_der()?)?),

@@ -41,6 +41,10 @@ pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
 pub use aws_lc::AwsLc;
 pub use key_algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
 pub use pbm::pbm_base_key;
+#[cfg(all(feature = "envelope", any(feature = "rustcrypto", feature = "aws-lc")))]
+pub(crate) use private_key::PrivateKey;
+#[cfg(all(feature = "envelope", any(feature = "rustcrypto", feature = "aws-lc")))]
+pub(crate) use public_key::PublicKey;
 pub use public_key::UnacceptableKey;
 #[cfg(feature = "rustcrypto")]
 pub use rustcrypto::RustCrypto;
@@ -190,6 +194,10 @@ pub enum CryptoError {
     MalformedPrivateKey,
     /// The holder of the private key could not generate, export or sign.
     SigningFailed,
+    /// What was encrypted for the private key cannot be decrypted with it.
+    DecryptionFailed,
+    /// The random generator failed.
+    RandomFailed,
 }
 
 impl fmt::Display for CryptoError {
@@ -204,6 +212,8 @@ impl fmt::Display for CryptoError {
             Self::InvalidParameter => "a cryptographic parameter is out of range",
             Self::MalformedPrivateKey => "the private key is malformed",
             Self::SigningFailed => "the private key cannot be used",
+            Self::DecryptionFailed => "it cannot be decrypted with the private key",
+            Self::RandomFailed => "the random generator failed",
         })
     }
 }

@@ -8,16 +8,16 @@ use pkcs8::PrivateKeyInfoRef;
 use super::{CryptoError, KeyAlgorithm, UnacceptableKey};
 
 /// An unencrypted private key as it was found in one of its encodings; borrows from them.
-pub(super) struct PrivateKey<'a> {
-    pub(super) algorithm: KeyAlgorithm,
-    pub(super) secret: Secret<'a>,
+pub(crate) struct PrivateKey<'a> {
+    pub(crate) algorithm: KeyAlgorithm,
+    pub(crate) secret: Secret<'a>,
     /// The content of the BIT STRING that came along, to be compared with what is derived.
-    pub(super) public_key: Option<&'a [u8]>,
+    pub(crate) public_key: Option<&'a [u8]>,
 }
 
 /// What the private key itself consists of.
 #[derive(Clone, Copy)]
-pub(super) enum Secret<'a> {
+pub(crate) enum Secret<'a> {
     /// An EC key's scalar, big-endian, or a seed; as long as the algorithm says.
     Seed(&'a [u8]),
     /// An ML-DSA key as FIPS 204 encodes it, without its seed. Its length is not checked yet.
@@ -28,9 +28,22 @@ pub(super) enum Secret<'a> {
     Both { seed: &'a [u8], expanded: &'a [u8] },
 }
 
+impl<'a> Secret<'a> {
+    /// An EC key's scalar, or the seed; `None` for a key without.
+    pub(crate) fn seed(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Seed(seed) => Some(seed),
+            #[cfg(any(feature = "ml-dsa", feature = "aws-lc"))]
+            Self::Both { seed, .. } => Some(seed),
+            #[cfg(any(feature = "ml-dsa", feature = "aws-lc"))]
+            Self::Expanded(_) => None,
+        }
+    }
+}
+
 impl<'a> PrivateKey<'a> {
     /// Reads PKCS#8 (RFC 5958) or, failing that, SEC 1's ECPrivateKey (RFC 5915), both unencrypted DER.
-    pub(super) fn from_der(der: &'a [u8]) -> Result<Self, CryptoError> {
+    pub(crate) fn from_der(der: &'a [u8]) -> Result<Self, CryptoError> {
         let Ok(info) = PrivateKeyInfoRef::from_der(der) else {
             return Self::from_sec1(der, None);
         };
@@ -78,14 +91,7 @@ impl<'a> PrivateKey<'a> {
         secret: Secret<'a>,
         public_key: Option<&'a [u8]>,
     ) -> Result<Self, CryptoError> {
-        let seed = match secret {
-            Secret::Seed(seed) => Some(seed),
-            #[cfg(any(feature = "ml-dsa", feature = "aws-lc"))]
-            Secret::Both { seed, .. } => Some(seed),
-            #[cfg(any(feature = "ml-dsa", feature = "aws-lc"))]
-            Secret::Expanded(_) => None,
-        };
-        match seed {
+        match secret.seed() {
             Some(seed) if seed.len() != algorithm.private_key_len() => Err(CryptoError::MalformedPrivateKey),
             _ => Ok(Self {
                 algorithm,

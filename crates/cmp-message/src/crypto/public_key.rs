@@ -63,16 +63,16 @@ impl From<UnacceptableKey> for CryptoError {
 }
 
 /// A public key as it was found in a SubjectPublicKeyInfo; borrows from it.
-pub(super) struct PublicKey<'a> {
-    pub(super) algorithm: KeyAlgorithm,
+pub(crate) struct PublicKey<'a> {
+    pub(crate) algorithm: KeyAlgorithm,
     /// The content of the BIT STRING: an uncompressed point, an RSAPublicKey, or the key itself.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> PublicKey<'a> {
     /// The components of an RSA key are still to be [checked](rsa_components): what does not verify RSA need not have
     /// the code for it.
-    pub(super) fn from_spki(spki: &'a [u8]) -> Result<Self, UnacceptableKey> {
+    pub(crate) fn from_spki(spki: &'a [u8]) -> Result<Self, UnacceptableKey> {
         let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| UnacceptableKey::Malformed)?;
         let algorithm = KeyAlgorithm::from_algorithm_identifier(&spki.algorithm)?;
         let bytes = spki
