@@ -59,6 +59,8 @@ pub struct Ra {
 
     pub unprotected: bool,
     pub signs_always: bool,
+    /// Protects with this MAC, whatever the request has.
+    pub mac: Option<fn() -> MacAlgorithm>,
     /// Changes the body before it is protected.
     pub body: Option<fn(PkiBody) -> PkiBody>,
     /// Changes the header before it is protected.
@@ -104,6 +106,7 @@ impl Ra {
             crls: Some(vec![CrlDraft::new().issue()]),
             unprotected: false,
             signs_always: false,
+            mac: None,
             body: None,
             header: None,
             tamper: None,
@@ -113,10 +116,10 @@ impl Ra {
         }
     }
 
-    /// Speaks from now on with this certificate, which belongs to the key of this number.
-    pub fn speak_as(&mut self, certificate: Certificate, key_number: u8) {
+    /// Speaks from now on with this certificate, which belongs to this key.
+    pub fn speak_as(&mut self, certificate: Certificate, key: SoftKey) {
         self.certificate = certificate;
-        self.key = key(key_number);
+        self.key = key;
     }
 
     pub fn answer(&mut self, now: Time, request: &[u8]) -> Option<Vec<u8>> {
@@ -130,7 +133,10 @@ impl Ra {
         if self.lose.contains(&number) {
             return None;
         }
-        let body = self.body.map_or(body.clone(), |change| change(body));
+        let body = match self.body {
+            Some(change) => change(body),
+            None => body,
+        };
         let answer = self.protect(&message, body);
         Some(match self.tamper {
             Some(tamper) => tamper(answer),
@@ -298,11 +304,14 @@ impl Ra {
         }
         let theirs = request.header.protection_alg.as_ref().unwrap();
         let by_mac = MacAlgorithm::is_mac(theirs) && !self.signs_always;
-        let mac = by_mac.then(|| {
-            MacAlgorithm::from_algorithm_identifier(theirs)
-                .unwrap()
-                .with_salt([3; 16])
-        });
+        let mac = match self.mac {
+            Some(mac) => Some(mac()),
+            None => by_mac.then(|| {
+                MacAlgorithm::from_algorithm_identifier(theirs)
+                    .unwrap()
+                    .with_salt([3; 16])
+            }),
+        };
         match &mac {
             _ if self.unprotected => {}
             Some(mac) => {

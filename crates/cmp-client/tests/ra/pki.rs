@@ -35,6 +35,14 @@ pub fn key(n: u8) -> SoftKey {
     SoftKey::from_der(&der).unwrap()
 }
 
+/// A key of P-384.
+pub fn key384() -> SoftKey {
+    let mut der = vec![0x30, 62, 2, 1, 1, 4, 48];
+    der.extend([7; 48]);
+    der.extend([0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0, 0x22]);
+    SoftKey::from_der(&der).unwrap()
+}
+
 pub fn name(text: &str) -> Name {
     Name::from_str(text).unwrap()
 }
