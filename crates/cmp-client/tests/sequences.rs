@@ -1,5 +1,6 @@
-//! Any sequence of answers, transfer failures, failing completions and restarts: a transaction never panics, ends in bounded
-//! steps, and succeeds only with a certificate that the RA issued for its key and that was confirmed.
+//! Any sequence of answers, transfer failures, failing completions and restarts, for every operation: a transaction never
+//! panics, ends in bounded steps, and succeeds only with what the RA gave: a certificate that it issued for the key and that
+//! was confirmed, a revocation that it carried out, or something that it said.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,13 +14,16 @@ mod ra;
 
 use std::{sync::Arc, time::Duration};
 
-use cmp_client::{Action, Config, Enrolled, Failure, JobResult, KeyId, Time, Transaction, TransferFailure};
+use cmp_client::{
+    Action, Config, Enrolled, Failure, JobResult, KeyId, Outcome, Time, Transaction, TransferFailure,
+};
 use cmp_message::{
     ErrorMsgContent, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus, PkiStatusInfo, PollRep,
+    RevRepContent,
     crypto::{Crypto, HashAlgorithm, RustCrypto, SigningKey},
 };
 use proptest::prelude::*;
-use ra::{NOW_S, Ra, config, mac_config, request, station_keys};
+use ra::{CrlDraft, NOW_S, Ra, Succession, old_certificate, operations, root, station_keys};
 
 /// No run of the operations below, and of an RA that behaves after them, takes more.
 const MAX_STEPS: usize = 400;
@@ -61,6 +65,8 @@ enum Body {
     CertConfirmed,
     InUse,
     Rejection,
+    CertRevoked,
+    Rp(PkiStatus),
     Genp,
 }
 
@@ -78,13 +84,35 @@ impl Body {
             Self::CertConfirmed => error(PkiFailure::CertConfirmed),
             Self::InUse => error(PkiFailure::TransactionIdInUse),
             Self::Rejection => error(PkiFailure::BadRequest),
+            Self::CertRevoked => error(PkiFailure::CertRevoked),
+            Self::Rp(status) => PkiBody::Rp(RevRepContent {
+                status: vec![status.into()],
+                rev_certs: None,
+                crls: None,
+            }),
             Self::Genp => PkiBody::Genp(Vec::new()),
         }
     }
+}
 
-    /// The RA says by this that it has taken a certConf.
-    fn confirms(self) -> bool {
-        matches!(self, Self::PkiConf | Self::CertConfirmed)
+/// The RA says by this that it has taken a certConf.
+fn confirms(body: &PkiBody) -> bool {
+    match body {
+        PkiBody::PkiConf(_) => true,
+        PkiBody::Error(error) => error.pki_status_info.contains(PkiFailure::CertConfirmed),
+        _ => false,
+    }
+}
+
+/// The RA says by this that the certificate is revoked.
+fn revokes(body: &PkiBody) -> bool {
+    match body {
+        PkiBody::Rp(content) => {
+            let status = &content.status[0];
+            status.status == PkiStatus::ACCEPTED || status.contains(PkiFailure::CertRevoked)
+        }
+        PkiBody::Error(error) => error.pki_status_info.contains(PkiFailure::CertRevoked),
+        _ => false,
     }
 }
 
@@ -100,6 +128,13 @@ fn body() -> impl Strategy<Value = Body> {
         Just(Body::CertConfirmed),
         Just(Body::InUse),
         Just(Body::Rejection),
+        Just(Body::CertRevoked),
+        prop_oneof![
+            Just(PkiStatus::ACCEPTED),
+            Just(PkiStatus::WAITING),
+            Just(PkiStatus(9))
+        ]
+        .prop_map(Body::Rp),
         Just(Body::Genp),
     ]
 }
@@ -125,7 +160,8 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Debug)]
 struct Case {
     ops: Vec<Op>,
-    mac: bool,
+    /// Which of the operations.
+    operation: usize,
     ask_implicit: bool,
     grant_implicit: bool,
     believe_errors: bool,
@@ -143,7 +179,7 @@ struct Case {
 fn case() -> impl Strategy<Value = Case> {
     (
         proptest::collection::vec(op(), 0..12),
-        proptest::bool::weighted(0.15),
+        0..operations().len(),
         any::<[bool; 4]>(),
         proptest::collection::vec(1i64..100_000, 0..3),
         (
@@ -157,7 +193,7 @@ fn case() -> impl Strategy<Value = Case> {
         .prop_map(
             |(
                 ops,
-                mac,
+                operation,
                 [ask_implicit, grant_implicit, believe_errors, limited],
                 polls,
                 wrong,
@@ -165,7 +201,7 @@ fn case() -> impl Strategy<Value = Case> {
                 die,
             )| Case {
                 ops,
-                mac,
+                operation,
                 ask_implicit,
                 grant_implicit,
                 believe_errors,
@@ -194,6 +230,8 @@ struct World {
     accepted: Vec<Vec<u8>>,
     /// An authentic answer said that the certConf was taken.
     said_confirmed: bool,
+    /// An authentic answer said that the certificate is revoked.
+    said_revoked: bool,
     jobs: usize,
     stores: usize,
 }
@@ -213,7 +251,7 @@ impl World {
         ra.delay_confirmation = case.delay_confirmation && case.polls.is_empty();
         ra.issue_other_key = case.other_key;
         ra.issue_other_subject = case.other_subject;
-        let base = if case.mac { mac_config(false) } else { config() };
+        let (_, base, request) = operations().swap_remove(case.operation);
         let config = Arc::new(Config {
             implicit_confirm: case.ask_implicit,
             accept_unprotected_errors: case.believe_errors,
@@ -224,7 +262,7 @@ impl World {
             monotonic: Duration::from_secs(5),
             utc_s: Some(NOW_S),
         };
-        let transaction = Transaction::new(config.clone(), request(), [1; 32], now);
+        let transaction = Transaction::new(config.clone(), request, [1; 32], now);
         Self {
             ra,
             config,
@@ -235,12 +273,13 @@ impl World {
             last_answer: Vec::new(),
             accepted: Vec::new(),
             said_confirmed: false,
+            said_revoked: false,
             jobs: 0,
             stores: 0,
         }
     }
 
-    fn run(&mut self, case: &Case) -> Result<Enrolled, Failure> {
+    fn run(&mut self, case: &Case) -> Result<Outcome, Failure> {
         let mut ops = case.ops.iter();
         for _ in 0..MAX_STEPS {
             match self.transaction.poll_action() {
@@ -259,7 +298,7 @@ impl World {
                 Some(Action::Send { message, .. }) => self.send(ops.next().unwrap_or(&Op::Answer), message),
                 Some(Action::Done(result)) => {
                     self.is_over();
-                    return result.map(|outcome| outcome.into_enrolled().unwrap());
+                    return result;
                 }
                 Some(_) => {}
                 None => self.pass_time(),
@@ -325,8 +364,9 @@ impl World {
             Op::Duplicate => self.last_answer.clone(),
             Op::Noise(noise) => noise.clone(),
             Op::Authentic(body) => {
-                self.said_confirmed |= body.confirms();
-                self.ra.say(&message, body.make())
+                let body = body.make();
+                self.hear(&body);
+                self.ra.say(&message, body)
             }
             Op::Unprotected(body) => unprotected(&message, body.make()),
             Op::Lost => {
@@ -356,13 +396,14 @@ impl World {
 
     fn answer(&mut self, message: &[u8]) -> Vec<u8> {
         let answer = self.ra.answer(self.now, message).unwrap();
-        self.said_confirmed |= match &*PkiMessage::from_bytes(&answer).unwrap().body {
-            PkiBody::PkiConf(_) => true,
-            PkiBody::Error(error) => error.pki_status_info.contains(PkiFailure::CertConfirmed),
-            _ => false,
-        };
+        self.hear(&PkiMessage::from_bytes(&answer).unwrap().body);
         self.last_answer.clone_from(&answer);
         answer
+    }
+
+    fn hear(&mut self, body: &PkiBody) {
+        self.said_confirmed |= confirms(body);
+        self.said_revoked |= revokes(body);
     }
 
     fn fail(&mut self, failure: TransferFailure) {
@@ -432,15 +473,48 @@ fn unprotected(message: &[u8], body: PkiBody) -> Vec<u8> {
 
 fn holds(case: &Case) -> Result<(), TestCaseError> {
     let mut world = World::new(case);
-    let Ok(enrolled) = world.run(case) else {
+    let Ok(outcome) = world.run(case) else {
         return Ok(());
     };
+    match outcome {
+        Outcome::Enrolled(enrolled) => holds_for_certificate(case, &world, &enrolled),
+        Outcome::Revoked(revoked) => {
+            prop_assert!(world.said_revoked, "the RA did not say so");
+            let ours = old_certificate();
+            prop_assert_eq!(revoked.certificate.serial_number.as_bytes(), ours.serial_number());
+            let repeated = world.lives > 1 || world.ra.seen.len() > 1;
+            prop_assert!(!revoked.earlier || repeated, "by whom, then?");
+            Ok(())
+        }
+        Outcome::CaCerts(certificates) => {
+            prop_assert_eq!(certificates, vec![root()]);
+            Ok(())
+        }
+        Outcome::RootCaUpdate(update) => {
+            prop_assert_eq!(update.unwrap().new_root, Succession::new().new_with_new.issue());
+            Ok(())
+        }
+        Outcome::CertReqTemplate(template) => {
+            prop_assert!(template.is_some());
+            Ok(())
+        }
+        Outcome::Crl(crl) => {
+            let (crl, issued) = (crl.unwrap(), CrlDraft::new().issue());
+            prop_assert_eq!(crl.as_der(), issued.as_bytes());
+            Ok(())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn holds_for_certificate(case: &Case, world: &World, enrolled: &Enrolled) -> Result<(), TestCaseError> {
     prop_assert!(
         world.ra.issued.contains(&enrolled.certificate),
         "a certificate that the RA has not issued"
     );
     let keys = station_keys();
-    prop_assert_eq!(enrolled.certificate.public_key(), keys[1].public_key());
+    let key = &keys[enrolled.key.0 as usize];
+    prop_assert_eq!(enrolled.certificate.public_key(), key.public_key());
     prop_assert!(!case.other_key && !case.other_subject);
     if enrolled.implicit {
         prop_assert!(case.ask_implicit && case.grant_implicit);
@@ -458,10 +532,10 @@ fn holds(case: &Case) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_ends_and_succeeds_only_with_an_issued_and_confirmed_certificate(case in case()) {
+    fn any_sequence_ends_and_succeeds_only_with_what_the_ra_gave(case in case()) {
         holds(&case)?;
     }
 }
@@ -469,7 +543,7 @@ proptest! {
 fn calm() -> Case {
     Case {
         ops: Vec::new(),
-        mac: false,
+        operation: 0,
         ask_implicit: false,
         grant_implicit: false,
         believe_errors: false,
@@ -484,23 +558,30 @@ fn calm() -> Case {
 }
 
 #[test]
-fn a_restart_in_every_place_of_a_delayed_enrolment_ends_with_the_certificate() {
-    for at in 0..5 {
-        let mut ops = vec![Op::Answer; at];
-        ops.push(Op::Restart { answered: false });
-        let mut world = World::new(&calm());
-        let enrolled = world.run(&Case { ops, ..calm() }).unwrap();
-        assert!(world.ra.issued.contains(&enrolled.certificate));
-        assert_eq!((world.lives, &world.ra.confirmed), (2, &vec![true]));
-    }
-    for at in 2..8 {
-        let case = Case {
-            die_in_store: Some(at),
-            ..calm()
-        };
-        let mut world = World::new(&case);
-        let result = world.run(&case);
-        assert_eq!(world.lives, 2, "{at}");
-        assert!(result.is_ok(), "{at}: {result:?}");
+fn a_restart_in_every_place_of_a_delayed_operation_ends_with_its_result() {
+    for operation in 0..operations().len() {
+        let case = Case { operation, ..calm() };
+        for at in 0..4 {
+            let mut ops = vec![Op::Answer; at];
+            ops.push(Op::Restart { answered: false });
+            let mut world = World::new(&case);
+            let result = world.run(&Case { ops, ..case.clone() });
+            assert_eq!(world.lives, 2, "{at}");
+            assert!(result.is_ok(), "{operation}, {at}: {result:?}");
+            if let Ok(Outcome::Enrolled(enrolled)) = result {
+                assert!(world.ra.issued.contains(&enrolled.certificate));
+                assert_eq!(world.ra.confirmed, [true]);
+            }
+        }
+        for at in 2..7 {
+            let case = Case {
+                die_in_store: Some(at),
+                ..case.clone()
+            };
+            let mut world = World::new(&case);
+            let result = world.run(&case);
+            assert_eq!(world.lives, 2, "{operation}, {at}");
+            assert!(result.is_ok(), "{operation}, {at}: {result:?}");
+        }
     }
 }

@@ -158,7 +158,7 @@ impl Ra {
             PkiBody::PollReq(content) => {
                 self.poll_times.push(now.monotonic);
                 self.poll_ids.push(content[0].cert_req_id);
-                if core::mem::take(&mut self.delay_confirmation) {
+                if !self.confirmed.is_empty() && core::mem::take(&mut self.delay_confirmation) {
                     return PkiBody::PkiConf(der::asn1::Null);
                 }
                 if self.polls.is_empty() {

@@ -203,7 +203,7 @@ impl CrlDraft {
             key: 1,
             issuer: "CN=Root",
             this_update_s: NOW_S - 100,
-            next_update_s: NOW_S + 100_000,
+            next_update_s: NOW_S + 1_000_000,
             extensions: Vec::new(),
         }
     }
