@@ -539,6 +539,16 @@ fn a_failure_says_which_check_failed_on_which_message_and_what_the_peer_says() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let mut ra = Ra::new();
+    let expired = Draft {
+        not_after_s: NOW_S - 1,
+        ..Draft::new("CN=RA", 2, 2)
+    };
+    ra.speak_as(expired.issue(), key(2));
+    let text = run(&mut ra, config(), request()).unwrap_err().to_string();
+    for part in ["certificate \"CN=RA\": it has expired", "RFC 9483 §3.3"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     let (config, request) = revocation();
     let mut ra = Ra::new();
     ra.reject = Some(PkiStatusInfo::rejection(

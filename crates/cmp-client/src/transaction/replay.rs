@@ -73,7 +73,9 @@ fn time_of(answer: &[u8]) -> Time {
 }
 
 fn issued_in(answer: &[u8]) -> IssuedRecord {
-    let (PkiBody::Ip(content) | PkiBody::Kup(content)) = parse(answer).body.into_value() else {
+    let (PkiBody::Ip(content) | PkiBody::Cp(content) | PkiBody::Kup(content)) =
+        parse(answer).body.into_value()
+    else {
         panic!("no certificate")
     };
     let pair = content
@@ -230,6 +232,87 @@ fn openssl_answers_to_ir_and_cert_conf_under_a_mac_are_taken() {
 fn openssl_answers_to_kur_are_taken() {
     let config = signed_with(fixture!("pki/lc.crt"));
     whole(&config, exchange!("kur.1"), exchange!("kur.2"));
+}
+
+#[test]
+fn openssl_answers_to_cr_and_p10cr_are_taken() {
+    let config = signed_with(fixture!("pki/idevid.crt"));
+    whole(&config, exchange!("cr_sig.1"), exchange!("cr_sig.2"));
+    whole(&config, exchange!("cr_csr.1"), exchange!("cr_csr.2"));
+    whole(&config, exchange!("p10cr.1"), exchange!("p10cr.2"));
+}
+
+/// The end of a transaction of one request.
+fn only(config: Config, (request, response): Fixture) -> Result<Outcome, Failure> {
+    let now = time_of(response);
+    let mut transaction = taken_up(config, request, request, None, now);
+    match answered(&mut transaction, now, response).pop() {
+        Some(Action::Done(result)) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn openssl_answers_to_rr_are_taken() {
+    for exchange in [exchange!("rr.1"), exchange!("rr_noreason.1")] {
+        let revoked = only(signed_with(fixture!("pki/lc.crt")), exchange).unwrap();
+        let Outcome::Revoked(revoked) = revoked else {
+            panic!("{revoked:?}")
+        };
+        let certificate = certificate(fixture!("pki/lc.crt"));
+        assert_eq!(
+            revoked.certificate.serial_number.as_bytes(),
+            certificate.serial_number()
+        );
+        assert!(!revoked.earlier);
+    }
+    let failure = only(signed_with(fixture!("pki/lc.crt")), exchange!("rr_reject.1")).unwrap_err();
+    assert!(
+        matches!(
+            failure,
+            Failure::Rejected {
+                answer: BodyType::Rp,
+                ..
+            }
+        ),
+        "{failure}"
+    );
+}
+
+/// The mock server gives back what it was asked.
+#[test]
+fn openssl_answers_to_genm_are_taken_for_what_they_are() {
+    let config = || signed_with(fixture!("pki/idevid.crt"));
+    let outcome = only(config(), exchange!("genm_caCerts.1")).unwrap();
+    let Outcome::CaCerts(certificates) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(certificates.is_empty());
+    let error = |exchange| match only(config(), exchange).unwrap_err() {
+        Failure::Response { error, .. } => error,
+        other => panic!("{other}"),
+    };
+    assert_eq!(error(exchange!("genm.1")), ResponseError::ResponseCount(0));
+    let current_crl = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.4.6");
+    assert_eq!(
+        error(exchange!("genm_implicit.1")),
+        ResponseError::UnexpectedInfoType(current_crl)
+    );
+}
+
+#[test]
+fn an_openssl_error_is_told() {
+    let failure = only(signed_with(fixture!("pki/idevid.crt")), exchange!("error_send.1")).unwrap_err();
+    assert!(
+        matches!(
+            failure,
+            Failure::Rejected {
+                answer: BodyType::Error,
+                ..
+            }
+        ),
+        "{failure}"
+    );
 }
 
 #[test]
