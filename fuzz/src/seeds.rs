@@ -18,6 +18,7 @@ pub const TARGETS: &[Target] = &[
     ("binding_station", crate::binding_station),
     ("binding_csms", crate::binding_csms),
     ("binding_sequence", crate::binding_sequence),
+    ("client_sequence", crate::client_sequence),
 ];
 
 /// The seeds of the target of this name, each with a file name.
@@ -33,6 +34,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "binding_station" => texts(STATION),
         "binding_csms" => texts(CSMS),
         "binding_sequence" => sequences(),
+        "client_sequence" => client_sequences(),
         _ => Vec::new(),
     }
 }
@@ -56,6 +58,25 @@ fn sequences() -> Vec<(String, Vec<u8>)> {
     ];
     let named = |(n, bytes): (usize, &&[u8])| (format!("sequence-{n}"), bytes.to_vec());
     all.iter().enumerate().map(named).collect()
+}
+
+/// Each operation with an RA that behaves, and some of what may go wrong.
+fn client_sequences() -> Vec<(String, Vec<u8>)> {
+    let calm = (0..10).map(|operation| vec![operation, 0, 0, 0xff]);
+    let led: [&[u8]; 8] = [
+        &[0, 0, 2, 0xff, 0, 10, 0, 11, 0],
+        &[0, 0b11, 0, 0xff, 7, 8, 1, 1, 0, 3],
+        &[1, 0b100, 0, 0xf3, 6, 9, 0],
+        &[3, 0b1_0000, 0, 0xff, 0, 12, 2, 0x30, 0, 0],
+        &[4, 0b10_0000, 1, 0xff, 0, 0, 2, 0, 40],
+        &[5, 0, 0, 0xff, 7, 5, 6, 0],
+        &[7, 0, 3, 0xf2, 5, 3, 10, 0, 4, 3, 1, 2, 3],
+        &[9, 0b1000, 2, 0xff, 0, 5, 2, 255, 0],
+    ];
+    let all = calm.chain(led.iter().map(|bytes| bytes.to_vec()));
+    all.enumerate()
+        .map(|(n, bytes)| (format!("client-{n}"), bytes))
+        .collect()
 }
 
 fn root() -> PathBuf {

@@ -20,11 +20,13 @@ use cmp_message::{
 };
 use core::time::Duration;
 use der::{Decode, Encode, asn1::OctetString, referenced::RefToOwned};
+use std::sync::LazyLock;
 use x509_cert::{ext::pkix::name::GeneralName, name::Name};
 
 const SECRET: &[u8] = b"correct horse";
 const REFERENCE: &[u8] = b"station-7";
 
+#[derive(Clone)]
 pub struct Ra {
     key: SoftKey,
     pub certificate: Certificate,
@@ -75,6 +77,11 @@ pub struct Ra {
 
 impl Ra {
     pub fn new() -> Self {
+        static RA: LazyLock<Ra> = LazyLock::new(Ra::made);
+        RA.clone()
+    }
+
+    fn made() -> Self {
         Self {
             key: key(2),
             certificate: Draft::new("CN=RA", 2, 2).issue(),
