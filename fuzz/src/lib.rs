@@ -3,16 +3,16 @@
 
 mod binding;
 mod binding_sequence;
-mod envelope;
 mod client_sequence;
+mod envelope;
 mod message;
 mod ocpp;
 mod seeds;
 
 pub use binding::{binding_csms, binding_station};
 pub use binding_sequence::binding_sequence;
-pub use envelope::enveloped_data;
 pub use client_sequence::client_sequence;
-pub use message::{certificate, pki_body, pki_message, validation};
+pub use envelope::enveloped_data;
+pub use message::{certificate, crl, pki_body, pki_message, validation};
 pub use ocpp::{data_transfer, ocpp_frame};
 pub use seeds::{TARGETS, Target, seeds};

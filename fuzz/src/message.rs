@@ -1,8 +1,9 @@
-//! CMP messages and certificates.
+//! CMP messages, certificates and CRLs.
 
 use cmp_message::{
     Exact, InfoTypeAndValue, PkiBody, PkiMessage, Raw,
     certificate::{Certificate, names_match},
+    crl::Crl,
     crypto::RustCrypto,
     general::{self, CertReqTemplateContent, CrlStatusList, RootCaKeyUpdateContent},
     mac::Secret,
@@ -130,4 +131,19 @@ pub fn certificate(data: &[u8]) {
     let _ = path.validate(&RustCrypto);
     path.anchors = &[];
     path.validate(&RustCrypto).expect_err("no path without an anchor");
+}
+
+/// A CRL, as it comes in a genp: the only ones that its CA has signed are the seeds.
+pub fn crl(data: &[u8]) {
+    let Ok(crl) = Crl::from_der(data) else {
+        return;
+    };
+    assert_eq!(crl.as_der(), data, "the bytes are kept");
+    assert!(crl.serial_numbers().all(|serial| crl.contains(serial)));
+    let ca = Certificate::from_der(crate::seeds::CRL_CA).expect("the CA of the seeds");
+    let verified = crl.verify(&RustCrypto, &ca, Some(crl.this_update()));
+    assert!(
+        verified.is_err() || crate::seeds::CRLS.contains(&data),
+        "whose is that?"
+    );
 }

@@ -13,6 +13,7 @@ pub const TARGETS: &[Target] = &[
     ("validation", crate::validation),
     ("certificate", crate::certificate),
     ("enveloped_data", crate::enveloped_data),
+    ("crl", crate::crl),
     ("ocpp_frame", crate::ocpp_frame),
     ("data_transfer", crate::data_transfer),
     ("binding_station", crate::binding_station),
@@ -29,6 +30,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "validation" => fixtures(".1.req.der"),
         "certificate" => certificates(),
         "enveloped_data" => fixtures_of("envelope", ".der"),
+        "crl" => crls(),
         "ocpp_frame" => texts(OCPP_FRAMES),
         "data_transfer" => texts(DATA_TRANSFERS),
         "binding_station" => texts(STATION),
@@ -119,6 +121,21 @@ fn bodies() -> Vec<(String, Vec<u8>)> {
         Some((name, message.body.as_der().to_vec()))
     };
     messages.filter_map(body).collect()
+}
+
+/// The CA of [`CRLS`].
+pub(crate) const CRL_CA: &[u8] = include_bytes!("../../crates/cmp-message/tests/data/crl-ca.der");
+/// What it has signed.
+pub(crate) const CRLS: [&[u8]; 4] = [
+    include_bytes!("../../crates/cmp-message/tests/data/crl.der"),
+    include_bytes!("../../crates/cmp-message/tests/data/crl-empty.der"),
+    include_bytes!("../../crates/cmp-message/tests/data/crl-partial.der"),
+    include_bytes!("../../crates/cmp-message/tests/data/crl-indirect.der"),
+];
+
+fn crls() -> Vec<(String, Vec<u8>)> {
+    let named = |(n, bytes): (usize, &&[u8])| (format!("crl-{n}"), bytes.to_vec());
+    CRLS.iter().enumerate().map(named).collect()
 }
 
 /// The certificates of the fixtures, DER.

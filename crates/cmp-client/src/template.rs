@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use cmp_message::general::{CertReqTemplateContent, REG_CTRL_ALG_ID, REG_CTRL_RSA_KEY_LEN};
+use cmp_message::{
+    crypto::KeyAlgorithm,
+    general::{CertReqTemplateContent, REG_CTRL_ALG_ID, REG_CTRL_RSA_KEY_LEN},
+};
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use der::{Decode, Encode, Sequence, Tagged, asn1::SetOfVec};
-use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoRef};
+use spki::{AlgorithmIdentifierOwned, AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use x509_cert::{
     attr::AttributeTypeAndValue,
     ext::{
@@ -124,6 +127,15 @@ impl CertReqTemplate {
         })
     }
 
+    /// The types of keys that can be made here and that the RA accepts: one of them is to be made for the request.
+    pub fn accepted_keys(&self) -> impl Iterator<Item = KeyAlgorithm> {
+        let accepted = |key: &KeyAlgorithm| {
+            let id = key.algorithm_identifier();
+            self.key_specs.is_empty() || self.key_specs.iter().any(|spec| spec.names(&id))
+        };
+        KeyAlgorithm::GENERATED.into_iter().filter(accepted)
+    }
+
     /// Whether the RA accepts this key, DER of SubjectPublicKeyInfo.
     pub fn accepts(&self, public_key: &[u8]) -> bool {
         let Ok(key) = SubjectPublicKeyInfoRef::from_der(public_key) else {
@@ -166,11 +178,7 @@ impl CertReqTemplate {
 impl KeySpec {
     fn is_met_by(&self, key: &SubjectPublicKeyInfoRef<'_>) -> bool {
         match self {
-            Self::Algorithm(algorithm) => {
-                let parameters = key.algorithm.parameters.and_then(|any| any.to_der().ok());
-                let wanted = algorithm.parameters.as_ref().and_then(|any| any.to_der().ok());
-                algorithm.oid == key.algorithm.oid && (wanted.is_none() || wanted == parameters)
-            }
+            Self::Algorithm(_) => self.names(&key.algorithm),
             Self::RsaKeyLen(bits) => {
                 key.algorithm.oid == rfc5912::RSA_ENCRYPTION
                     && key
@@ -181,6 +189,16 @@ impl KeySpec {
             }
             Self::Unknown(_) => false,
         }
+    }
+
+    /// Whether every key of this algorithm, with these parameters, is accepted.
+    fn names(&self, id: &AlgorithmIdentifierRef<'_>) -> bool {
+        let Self::Algorithm(algorithm) = self else {
+            return false;
+        };
+        let parameters = id.parameters.and_then(|any| any.to_der().ok());
+        let wanted = algorithm.parameters.as_ref().and_then(|any| any.to_der().ok());
+        algorithm.oid == id.oid && (wanted.is_none() || wanted == parameters)
     }
 }
 

@@ -15,7 +15,7 @@ use cmp_client::{
 };
 use cmp_message::{
     AttributeTypeAndValue, CertTemplate, PkiBody, PkiMessage, Raw,
-    crypto::SigningKey,
+    crypto::{KeyAlgorithm, SigningKey},
     general::{CertReqTemplateContent, REG_CTRL_ALG_ID, REG_CTRL_RSA_KEY_LEN},
 };
 use der::{
@@ -232,6 +232,31 @@ fn only_keys_of_the_key_spec_are_accepted() {
         [false; 4],
         "a demand that nobody knows"
     );
+}
+
+#[test]
+fn the_types_of_keys_to_choose_from_are_told() {
+    let accepted = |controls: Vec<(ObjectIdentifier, Raw)>| {
+        let template = CertReqTemplate::from_content(&content(controls)).unwrap();
+        template.accepted_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(accepted(vec![]), KeyAlgorithm::GENERATED);
+    assert_eq!(
+        accepted(vec![(REG_CTRL_ALG_ID, algorithm(EC, Some(P256)))]),
+        [KeyAlgorithm::P256]
+    );
+    let ed25519 = (REG_CTRL_ALG_ID, algorithm("1.3.101.112", None));
+    assert_eq!(
+        accepted(vec![ed25519, (REG_CTRL_ALG_ID, algorithm(EC, None))]),
+        [
+            KeyAlgorithm::P256,
+            KeyAlgorithm::P384,
+            KeyAlgorithm::P521,
+            KeyAlgorithm::Ed25519
+        ]
+    );
+    let rsa = (REG_CTRL_RSA_KEY_LEN, Raw::encode(&3072u32).unwrap());
+    assert!(accepted(vec![rsa]).is_empty(), "no RSA keys are made here");
 }
 
 #[test]
