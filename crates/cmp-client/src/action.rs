@@ -4,6 +4,8 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use cmp_message::{BodyType, PkiStatusInfo, crypto::SignatureAlgorithm};
+#[cfg(feature = "envelope")]
+use cmp_message::{envelope::KeyTransport, mac::Secret};
 
 use crate::{Failure, KeyId, Outcome};
 
@@ -25,6 +27,28 @@ pub enum Action {
         algorithm: SignatureAlgorithm,
         /// What, not hashed yet.
         input: Vec<u8>,
+    },
+    /// ECDH with the key that protects our messages, then call `handle_done` (RFC 9483 §4.1.6.2).
+    #[cfg(feature = "envelope")]
+    Agree {
+        /// To be named in `handle_done`.
+        job: JobId,
+        /// With which key.
+        key: KeyId,
+        /// The public key of the other side, DER of SubjectPublicKeyInfo, on the same curve.
+        public_key: Vec<u8>,
+    },
+    /// RSA decryption with the key that protects our messages, then call `handle_done` (RFC 9483 §4.1.6.1).
+    #[cfg(feature = "envelope")]
+    Decrypt {
+        /// To be named in `handle_done`.
+        job: JobId,
+        /// With which key.
+        key: KeyId,
+        /// How.
+        algorithm: KeyTransport,
+        /// What.
+        encrypted_key: Vec<u8>,
     },
     /// Keep this in place of what was kept before, then call `handle_done`. Holds no secret. After [`Action::Done`] it may be
     /// thrown away.
@@ -49,11 +73,14 @@ pub enum Action {
     Done(Result<Outcome, Failure>),
 }
 
-/// The completion of [`Action::Sign`] or [`Action::Store`].
+/// The completion of an action that names a job and is no [`Action::Send`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobResult {
     /// The signature.
     Signed(Vec<u8>),
+    /// What [`Action::Agree`] gave, the x-coordinate of the shared point, or [`Action::Decrypt`].
+    #[cfg(feature = "envelope")]
+    Recovered(Secret),
     /// The state is kept, and survives a loss of power.
     Stored,
     /// It could not be done.

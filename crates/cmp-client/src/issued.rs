@@ -3,13 +3,16 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(feature = "envelope")]
+use cmp_message::envelope::EnvelopeError;
 use cmp_message::{
     CertStatus, PkiFailure, PkiStatusInfo, Raw, cert_conf_hash,
     certificate::{Certificate, names_match},
     crypto::{CryptoError, HashAlgorithm},
     path::{self, PathError, PathFailure, PathRequest},
 };
-use der::{asn1::OctetString, referenced::RefToOwned};
+use der::{Decode, Encode, asn1::OctetString, referenced::RefToOwned};
+use spki::SubjectPublicKeyInfoRef;
 
 use crate::{Config, Modifications, Report};
 
@@ -19,7 +22,7 @@ use crate::{Config, Modifications, Report};
 pub enum Refusal {
     /// It cannot be read.
     Malformed,
-    /// It is for another key.
+    /// It is for another key, or for one of another type.
     OtherKey,
     /// Its subject is not the one that was asked for, and the RA did not say so.
     OtherSubject,
@@ -27,6 +30,11 @@ pub enum Refusal {
     Modified,
     /// It does not chain to an anchor.
     Path(PathError),
+    /// The private key that was to come with it did not.
+    MissingPrivateKey,
+    /// The private key that came with it is not taken.
+    #[cfg(feature = "envelope")]
+    PrivateKey(EnvelopeError),
     /// The reason was found before a restart, and only what the RA is told was kept.
     Earlier(PkiStatusInfo),
 }
@@ -43,6 +51,9 @@ impl Refusal {
                 PkiFailure::IncorrectData,
                 "the certificate does not chain to a trust anchor",
             ),
+            Self::MissingPrivateKey => (PkiFailure::IncorrectData, "the private key is missing"),
+            #[cfg(feature = "envelope")]
+            Self::PrivateKey(error) => (error.fail_info(), "the private key is not acceptable"),
             Self::Earlier(status) => return status.clone(),
         };
         PkiStatusInfo::rejection(failure, text)
@@ -57,6 +68,9 @@ impl fmt::Display for Refusal {
             Self::OtherSubject => f.write_str("its subject is not the one of the request"),
             Self::Modified => f.write_str("the RA changed what was asked for"),
             Self::Path(error) => write!(f, "it does not chain to a trust anchor: {error}"),
+            Self::MissingPrivateKey => f.write_str("its private key did not come with it"),
+            #[cfg(feature = "envelope")]
+            Self::PrivateKey(error) => write!(f, "its private key is not taken: {error}"),
             Self::Earlier(status) => status.fmt(f),
         }
     }
@@ -68,8 +82,28 @@ impl core::error::Error for Refusal {}
 pub(crate) struct Wanted {
     /// DER of the Name.
     pub(crate) subject: Vec<u8>,
-    /// DER of the SubjectPublicKeyInfo.
-    pub(crate) public_key: Vec<u8>,
+    pub(crate) key: WantedKey,
+}
+
+/// Which key the certificate must be for.
+pub(crate) enum WantedKey {
+    /// This one: DER of the SubjectPublicKeyInfo.
+    This(Vec<u8>),
+    /// One that was made for it, of this type: DER of the AlgorithmIdentifier.
+    OfType(Vec<u8>),
+    /// One that was made for it.
+    Any,
+}
+
+impl WantedKey {
+    fn is(&self, public_key: &[u8]) -> bool {
+        let algorithm = || SubjectPublicKeyInfoRef::from_der(public_key)?.algorithm.to_der();
+        match self {
+            Self::This(wanted) => wanted == public_key,
+            Self::OfType(wanted) => algorithm().is_ok_and(|algorithm| algorithm == *wanted),
+            Self::Any => true,
+        }
+    }
 }
 
 /// What was issued.
@@ -92,7 +126,7 @@ pub(crate) fn check(
     reports: &mut Vec<Report>,
 ) -> Result<Certificate, Refusal> {
     let certificate = Certificate::from_der(issued.der).map_err(|_| Refusal::Malformed)?;
-    if wanted.public_key != certificate.public_key() {
+    if !wanted.key.is(certificate.public_key()) {
         return Err(Refusal::OtherKey);
     }
     if !names_match(&wanted.subject, certificate.subject()) {

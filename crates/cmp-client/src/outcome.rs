@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+#[cfg(feature = "envelope")]
+use cmp_message::envelope::DeliveredKey;
 use cmp_message::{CertId, Raw, certificate::Certificate, crl::Crl};
 
 use crate::{CertReqTemplate, KeyId, RootCaKeyUpdate};
@@ -42,6 +44,9 @@ pub struct Enrolled {
     pub certificate: Certificate,
     /// The key that it belongs to.
     pub key: KeyId,
+    /// That key, where it came with the certificate: to be kept, and wiped where it is not.
+    #[cfg(feature = "envelope")]
+    pub private_key: Option<DeliveredKey>,
     /// Certificates that came with it and may lead to an anchor, unchecked.
     pub chain: Vec<Raw>,
     /// caPubs of an ip that came under the shared secret (RFC 9483 §4.1.5), or from a signer that is authorised by

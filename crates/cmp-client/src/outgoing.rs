@@ -25,6 +25,9 @@ pub(crate) struct Ids<'a> {
     pub(crate) transaction_id: &'a [u8],
     pub(crate) sender_nonce: &'a [u8],
     pub(crate) recip_nonce: Option<&'a [u8]>,
+    /// The transaction is about a key that is made centrally. An answer has the version of what it answers, and one with a
+    /// private key is of version 3 (RFC 9810 §7).
+    pub(crate) central: bool,
 }
 
 /// A message that still lacks its protection, or has it already.
@@ -46,7 +49,7 @@ pub(crate) fn message(
     let encoding = |_| Failure::Encoding;
     let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(encoding);
     let mut header = PkiHeader::new(sender(config).map_err(encoding)?, config.recipient.clone());
-    if needs_version_3(&body) {
+    if ids.central || needs_version_3(&body) {
         header.pvno = CMP_2021;
     }
     header.message_time =

@@ -72,6 +72,9 @@ pub(crate) struct IssuedRecord {
     /// Present where it is refused.
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
     pub(crate) refused: Option<PkiStatusInfo>,
+    /// EncryptedKey, where the key came with it: still encrypted, so that no secret is here.
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) private_key: Option<Raw>,
 }
 
 impl Record {

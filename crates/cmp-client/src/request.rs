@@ -2,6 +2,8 @@
 
 use alloc::{string::String, vec::Vec};
 
+#[cfg(feature = "envelope")]
+use cmp_message::crypto::KeyAlgorithm;
 use cmp_message::{
     AttributeTypeAndValue, BodyType, CertId, CertReqMsg, CertRequest, CertTemplate, Exact, InfoTypeAndValue,
     PkiBody, PopoSigningKey, ProofOfPossession, Raw, RevDetails, certificate::Certificate,
@@ -19,7 +21,10 @@ use x509_cert::{
     name::Name,
 };
 
-use crate::{Config, KeyId, Protection, RequestError};
+use crate::{
+    Config, KeyId, Protection, RequestError,
+    issued::{Wanted, WantedKey},
+};
 
 mod general;
 mod pkcs10;
@@ -113,6 +118,43 @@ pub enum NewKey {
         /// How that key signs.
         algorithm: SignatureAlgorithm,
     },
+    /// The RA has it made, and delivers it encrypted for the key or secret that protects the request
+    /// (RFC 9483 §4.1.6). A key that is to encrypt must be allowed to by its certificate.
+    #[cfg(feature = "envelope")]
+    Central {
+        /// What the new key will be called here.
+        key: KeyId,
+        /// Of which type; `None`: what the RA finds right.
+        algorithm: Option<KeyAlgorithm>,
+    },
+}
+
+impl NewKey {
+    /// The publicKey of the template: without the key itself where that is yet to be made.
+    pub(crate) fn template(&self) -> Result<Option<SubjectPublicKeyInfoOwned>, RequestError> {
+        match self {
+            Self::Own { public_key, .. } => SubjectPublicKeyInfoOwned::from_der(public_key)
+                .map(Some)
+                .map_err(|_| RequestError::PublicKey),
+            #[cfg(feature = "envelope")]
+            Self::Central { algorithm, .. } => algorithm
+                .map(|algorithm| {
+                    Ok(SubjectPublicKeyInfoOwned {
+                        algorithm: algorithm.algorithm_identifier().ref_to_owned(),
+                        subject_public_key: BitString::from_bytes(&[]).map_err(encoding)?,
+                    })
+                })
+                .transpose(),
+        }
+    }
+
+    fn id(&self) -> KeyId {
+        match self {
+            Self::Own { key, .. } => *key,
+            #[cfg(feature = "envelope")]
+            Self::Central { key, .. } => *key,
+        }
+    }
 }
 
 /// One certificate, and the key that it is to be for.
@@ -147,9 +189,6 @@ impl CertificateRequest {
         if self.subject.is_empty() {
             return Err(RequestError::EmptySubject);
         }
-        let NewKey::Own { public_key, .. } = &self.key;
-        let public_key =
-            SubjectPublicKeyInfoOwned::from_der(public_key).map_err(|_| RequestError::PublicKey)?;
         let controls = match &self.operation {
             Operation::Initialization | Operation::Certification => None,
             Operation::Update(old) => {
@@ -161,7 +200,7 @@ impl CertificateRequest {
         };
         let cert_template = CertTemplate {
             subject: Some(self.subject.clone()),
-            public_key: Some(public_key),
+            public_key: self.key.template()?,
             extensions: (!self.extensions.is_empty()).then(|| self.extensions.clone()),
             ..CertTemplate::default()
         };
@@ -208,17 +247,26 @@ impl Asked {
     pub(crate) fn with_proof(
         request: &CertificateRequest,
         cert_req: Exact<CertRequest>,
+        algorithm: SignatureAlgorithm,
         signature: &[u8],
     ) -> Result<Self, RequestError> {
-        let NewKey::Own { key, algorithm, .. } = &request.key;
-        let popo = PopoSigningKey {
+        let popo = ProofOfPossession::Signature(PopoSigningKey {
             poposk_input: None,
             algorithm_identifier: algorithm.algorithm_identifier().ref_to_owned(),
             signature: BitString::from_bytes(signature).map_err(encoding)?,
-        };
+        });
+        Ok(Self::certificate(request, cert_req, Some(popo)))
+    }
+
+    /// A certificate request; there is nothing to prove where the key is yet to be made.
+    pub(crate) fn certificate(
+        request: &CertificateRequest,
+        cert_req: Exact<CertRequest>,
+        popo: Option<ProofOfPossession>,
+    ) -> Self {
         let messages = alloc::vec![CertReqMsg {
             cert_req,
-            popo: Some(ProofOfPossession::Signature(popo)),
+            popo,
             reg_info: None,
         }];
         let body = match request.operation {
@@ -226,11 +274,11 @@ impl Asked {
             Operation::Certification => PkiBody::Cr(messages),
             Operation::Update(_) => PkiBody::Kur(messages),
         };
-        Ok(Self {
-            key: Some(*key),
+        Self {
+            key: Some(request.key.id()),
             cert_profile: request.cert_profile.clone(),
             ..Self::new(body)
-        })
+        }
     }
 
     pub(crate) fn pkcs10(request: &Pkcs10Request) -> Result<Self, RequestError> {
@@ -281,24 +329,39 @@ impl Asked {
         })
     }
 
-    /// The template of an ir, cr or kur.
-    pub(crate) fn cert_request(&self) -> Option<&CertRequest> {
+    /// The request of an ir, cr or kur.
+    fn cert_req_msg(&self) -> Option<&CertReqMsg> {
         let (PkiBody::Ir(requests) | PkiBody::Cr(requests) | PkiBody::Kur(requests)) = &self.body else {
             return None;
         };
-        requests.first().map(|request| &*request.cert_req)
+        requests.first()
     }
 
-    /// DER of the subject and of the SubjectPublicKeyInfo that the certificate must have.
-    pub(crate) fn subject_and_key(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+    /// The template of an ir, cr or kur.
+    pub(crate) fn cert_request(&self) -> Option<&CertRequest> {
+        self.cert_req_msg().map(|request| &*request.cert_req)
+    }
+
+    /// Whether the key is to come with the certificate.
+    pub(crate) fn is_central(&self) -> bool {
+        self.cert_req_msg().is_some_and(CertReqMsg::asks_for_key)
+    }
+
+    /// What the certificate must have.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
         if let PkiBody::P10cr(csr) = &self.body {
-            return pkcs10::subject_and_key(csr).ok();
+            let (subject, public_key) = pkcs10::subject_and_key(csr).ok()?;
+            let key = WantedKey::This(public_key);
+            return Some(Wanted { subject, key });
         }
         let template = &self.cert_request()?.cert_template;
-        Some((
-            template.subject.as_ref()?.to_der().ok()?,
-            template.public_key.as_ref()?.to_der().ok()?,
-        ))
+        let key = match &template.public_key {
+            Some(key) if self.is_central() => WantedKey::OfType(key.algorithm.to_der().ok()?),
+            Some(key) => WantedKey::This(key.to_der().ok()?),
+            None => WantedKey::Any,
+        };
+        let subject = template.subject.as_ref()?.to_der().ok()?;
+        Some(Wanted { subject, key })
     }
 
     /// certReqId of the answer: −1 where the request has none (RFC 9483 §4.1.4).

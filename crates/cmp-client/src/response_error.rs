@@ -40,6 +40,8 @@ pub enum ResponseError {
     EncryptedCertificate,
     /// There is a private key with the certificate, and the key was made here.
     UnexpectedPrivateKey,
+    /// There is a private key with the certificate, and pvno is not 3.
+    PrivateKeyVersion(i64),
     /// checkAfter is zero or negative.
     CheckAfter(i64),
     /// The rp is about another certificate.
@@ -74,6 +76,7 @@ impl ResponseError {
             Self::MissingCertificate | Self::EncryptedCertificate | Self::UnexpectedPrivateKey => {
                 "RFC 9483 §4.1"
             }
+            Self::PrivateKeyVersion(_) => "RFC 9810 §7",
             Self::CheckAfter(_) => "RFC 9483 §4.4",
             Self::OtherCertificate => "RFC 9483 §4.2",
             Self::UnexpectedInfoType(_) | Self::InfoValue(_) => "RFC 9483 §4.3",
@@ -108,6 +111,9 @@ impl fmt::Display for ResponseError {
                 f.write_str("its certificate is encrypted, which was not asked for")
             }
             Self::UnexpectedPrivateKey => f.write_str("it has a private key, and the key was made here"),
+            Self::PrivateKeyVersion(pvno) => {
+                write!(f, "pvno is {pvno}, and a private key needs 3")
+            }
             Self::CheckAfter(s) => write!(f, "checkAfter is {s}, which is no time to wait"),
             Self::OtherCertificate => {
                 f.write_str("it is about another certificate than the one to be revoked")

@@ -19,7 +19,7 @@ use x509_cert::{
     name::{Name, RdnSequence, RelativeDistinguishedName},
 };
 
-use crate::{CertificateRequest, NewKey};
+use crate::CertificateRequest;
 
 /// What a certificate request is to contain. [`apply`](Self::apply) makes a request so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +150,15 @@ impl CertReqTemplate {
     /// # Errors
     /// A [`TemplateError`] where the request lacks what is demanded.
     pub fn apply(&self, mut request: CertificateRequest) -> Result<CertificateRequest, TemplateError> {
-        let NewKey::Own { public_key, .. } = &request.key;
-        if !self.accepts(public_key) {
+        let public_key = request
+            .key
+            .template()
+            .map_err(|_| TemplateError::KeyNotAccepted)?;
+        let public_key = public_key
+            .map(|key| key.to_der())
+            .transpose()
+            .map_err(|_| TemplateError::Malformed)?;
+        if public_key.is_some_and(|key| !self.accepts(&key)) {
             return Err(TemplateError::KeyNotAccepted);
         }
         if let Some(subject) = self.subject.as_ref().filter(|subject| !subject.is_empty()) {

@@ -1,7 +1,7 @@
 //! The state machine of a transaction.
 //!
 //! ```text
-//! Proof ─► Protect ─► Store ─► Wait for the answer ─┬─ ip, cp, kup accepted ─► certConf: Protect ─► …
+//! Proof ─► Protect ─► Store ─► Wait for the answer ─┬─ ip, cp, kup accepted ─► (Recover ─►) certConf: Protect ─► …
 //!            ▲                                      ├─ waiting, pollRep ─► Poll later: pollReq ─┐
 //!            └──────────────────────────────────────┴───────────────────────────────────────────┘
 //!                                                   └─ pkiConf, implicit confirmation, rp, genp, refusal ─► Over
@@ -10,7 +10,12 @@
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
-use cmp_message::{BodyType, CertRequest, Exact, PkiBody, PkiMessage, PollReq, certificate::Certificate};
+#[cfg(feature = "envelope")]
+use cmp_message::envelope::{DeliveredKey, RecipientOperation};
+use cmp_message::{
+    BodyType, CertRequest, Exact, PkiBody, PkiMessage, PollReq, certificate::Certificate,
+    crypto::SignatureAlgorithm,
+};
 use const_oid::ObjectIdentifier;
 
 use crate::{
@@ -23,6 +28,8 @@ use crate::{
 
 mod answer;
 mod certificate;
+#[cfg(feature = "envelope")]
+mod delivery;
 mod general;
 mod polling;
 mod refusal;
@@ -77,6 +84,9 @@ struct Issued {
     record: IssuedRecord,
     certificate: Option<Certificate>,
     refusal: Option<Refusal>,
+    /// The key that came with it, once it is decrypted.
+    #[cfg(feature = "envelope")]
+    private_key: Option<DeliveredKey>,
 }
 
 enum Phase {
@@ -85,6 +95,14 @@ enum Phase {
         job: JobId,
         request: Box<CertificateRequest>,
         cert_req: Exact<CertRequest>,
+        algorithm: SignatureAlgorithm,
+    },
+    /// The key that came with the certificate is being decrypted.
+    #[cfg(feature = "envelope")]
+    Recover {
+        job: JobId,
+        operation: RecipientOperation,
+        then: delivery::Then,
     },
     /// A message is being signed.
     Protect {
@@ -178,6 +196,8 @@ impl Transaction {
     pub fn handle_done(&mut self, now: Time, job: JobId, result: JobResult) {
         let awaited = match &self.phase {
             Phase::Proof { job, .. } | Phase::Protect { job, .. } | Phase::Store { job, .. } => *job,
+            #[cfg(feature = "envelope")]
+            Phase::Recover { job, .. } => *job,
             _ => return,
         };
         if awaited != job {
@@ -186,10 +206,13 @@ impl Transaction {
         let done = match (core::mem::replace(&mut self.phase, Phase::Over), result) {
             (
                 Phase::Proof {
-                    request, cert_req, ..
+                    request,
+                    cert_req,
+                    algorithm,
+                    ..
                 },
                 JobResult::Signed(signature),
-            ) => Asked::with_proof(&request, cert_req, &signature)
+            ) => Asked::with_proof(&request, cert_req, algorithm, &signature)
                 .map_err(Failure::Request)
                 .and_then(|asked| self.ask(now, asked)),
             (Phase::Protect { message, .. }, JobResult::Signed(signature)) => {
@@ -203,6 +226,8 @@ impl Transaction {
                 Ok(())
             }
             (Phase::Store { .. }, _) => Err(Failure::Storage),
+            #[cfg(feature = "envelope")]
+            (Phase::Recover { operation, then, .. }, result) => self.recovered(now, &operation, result, then),
             _ => Err(Failure::Key(cmp_message::crypto::CryptoError::SigningFailed)),
         };
         if let Err(failure) = done {

@@ -29,6 +29,10 @@ const ENUMS: &[(&str, &str)] = &[
         "CertificateError",
         include_str!("../../cmp-message/src/certificate.rs"),
     ),
+    (
+        "EnvelopeError",
+        include_str!("../../cmp-message/src/envelope/error.rs"),
+    ),
     ("CryptoError", include_str!("../../cmp-message/src/crypto/mod.rs")),
 ];
 

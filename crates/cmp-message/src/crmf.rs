@@ -254,6 +254,13 @@ impl CertReqMsg {
         self.cert_req.as_der()
     }
 
+    /// Whether the key is to be made centrally: the template has no public key, or only its algorithm
+    /// (RFC 9483 §4.1.6).
+    pub fn asks_for_key(&self) -> bool {
+        let public_key = self.cert_req.cert_template.public_key.as_ref();
+        public_key.is_none_or(|key| key.subject_public_key.raw_bytes().is_empty())
+    }
+
     /// DER of the public key in the template, if there is one.
     pub fn public_key_der(&self) -> Option<der::Result<Vec<u8>>> {
         self.cert_req

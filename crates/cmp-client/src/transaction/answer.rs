@@ -43,7 +43,7 @@ impl Transaction {
             | (PkiBody::Kup(content), BodyType::Kur) => self.certificate_response(now, message, content),
             (PkiBody::Rp(content), BodyType::Rr) => self.revocation_response(now, content),
             (PkiBody::Genp(content), BodyType::Genm) => self.general_response(now, content),
-            (PkiBody::PkiConf(_), BodyType::CertConf) => self.confirmed(false),
+            (PkiBody::PkiConf(_), BodyType::CertConf) => self.confirmed(now, false),
             (PkiBody::PollRep(content), _) if self.sent == BodyType::PollReq => self.poll_rep(now, content),
             (PkiBody::Error(error), _) => self.error(now, error),
             (body, _) => Err(self.response_error(ResponseError::UnexpectedBody(body.body_type()))),

@@ -3,15 +3,16 @@
 use alloc::vec::Vec;
 
 use cmp_message::{
-    BodyType, CertOrEncCert, CertRepMessage, CertResponse, PkiBody, PkiMessage, PkiStatus, Raw,
+    BodyType, CMP_2021, CertOrEncCert, CertRepMessage, CertResponse, PkiBody, PkiMessage, PkiStatus, Raw,
     path::{MAX_UNTRUSTED_CERTIFICATES, PathRequest},
 };
 
 use super::{Issued, Transaction};
 use crate::{
-    Enrolled, Failure, Outcome, Report, ResponseError, Time,
-    issued::{self, Issued as Candidate, Wanted, cert_status},
+    Enrolled, Failure, Outcome, Refusal, Report, ResponseError, Time,
+    issued::{self, Issued as Candidate, cert_status},
     record::IssuedRecord,
+    request::Asked,
 };
 
 impl Transaction {
@@ -36,19 +37,49 @@ impl Transaction {
             PkiStatus::REJECTION => return self.refused(now, message.body.body_type(), status.clone()),
             _ => return Err(self.response_error(ResponseError::UnexpectedStatus(status.clone()))),
         };
-        let certificate = certificate_of(response).map_err(|error| self.response_error(error))?;
-        self.take_certificate(now, message, content, certificate, modified)?;
+        let granted = self.granted(message, response);
+        let (certificate, private_key) = granted.map_err(|error| self.response_error(error))?;
+        self.take_certificate(now, message, content, certificate, private_key, modified)?;
         // Granted without having been asked for is not granted.
         let implicit = self.implicit && message.header.implicit_confirm();
+        #[cfg(feature = "envelope")]
+        if self.has_delivery() {
+            return self.open_delivery(now, super::delivery::Then::Conclude { implicit });
+        }
+        self.conclude(now, implicit)
+    }
+
+    /// The verdict on the certificate is there: it is confirmed or refused.
+    pub(super) fn conclude(&mut self, now: Time, implicit: bool) -> Result<(), Failure> {
         let refusal = self.issued.as_ref().and_then(|issued| issued.refusal.clone());
         match (implicit, refusal) {
             (true, Some(refusal)) => Err(Failure::CertificateUnusable {
                 exchange: self.exchange(),
                 refusal,
             }),
-            (true, None) => self.confirmed(true),
+            (true, None) => self.confirmed(now, true),
             (false, _) => self.confirm(now),
         }
+    }
+
+    /// The certificate of a response that grants one, and the private key that came with it.
+    fn granted<'r>(
+        &self,
+        message: &PkiMessage,
+        response: &'r CertResponse,
+    ) -> Result<(&'r Raw, Option<&'r Raw>), ResponseError> {
+        let pair = response.certified_key_pair.as_ref();
+        let pair = pair.ok_or(ResponseError::MissingCertificate)?;
+        let CertOrEncCert::Certificate(certificate) = &pair.cert_or_enc_cert else {
+            return Err(ResponseError::EncryptedCertificate);
+        };
+        if pair.private_key.is_some() && !self.request.as_ref().is_some_and(Asked::is_central) {
+            return Err(ResponseError::UnexpectedPrivateKey);
+        }
+        if pair.private_key.is_some() && message.header.pvno != CMP_2021 {
+            return Err(ResponseError::PrivateKeyVersion(message.header.pvno));
+        }
+        Ok((certificate, pair.private_key.as_ref()))
     }
 
     /// Holds the certificate against the request, and keeps the verdict for certConf.
@@ -58,6 +89,7 @@ impl Transaction {
         message: &PkiMessage,
         content: &CertRepMessage,
         certificate: &Raw,
+        private_key: Option<&Raw>,
         modified: bool,
     ) -> Result<(), Failure> {
         let mut new_anchors = content.ca_pubs.clone().unwrap_or_default();
@@ -76,13 +108,16 @@ impl Transaction {
             others: &chain,
             new_anchors: &new_anchors,
         };
-        let asked = self.request.as_ref().and_then(|asked| asked.subject_and_key());
-        let (subject, public_key) = asked.ok_or(Failure::Encoding)?;
-        let wanted = Wanted { subject, public_key };
+        let asked = self.request.as_ref().ok_or(Failure::Encoding)?;
+        let wanted = asked.wanted().ok_or(Failure::Encoding)?;
         let mut reports = Vec::new();
-        let verdict = issued::check(&self.config, &wanted, &candidate, now.utc_s, &mut reports);
+        let verdict = if asked.is_central() && private_key.is_none() {
+            Err(Refusal::MissingPrivateKey)
+        } else {
+            issued::check(&self.config, &wanted, &candidate, now.utc_s, &mut reports)
+        };
         let refusal = verdict.as_ref().err().cloned();
-        let refused = refusal.as_ref().map(issued::Refusal::status);
+        let refused = refusal.as_ref().map(Refusal::status);
         reports.extend(refused.clone().map(|status| Report::Refusing { status }));
         self.issued = Some(Issued {
             record: IssuedRecord {
@@ -90,9 +125,12 @@ impl Transaction {
                 chain,
                 new_anchors,
                 refused,
+                private_key: private_key.cloned(),
             },
             certificate: verdict.ok(),
             refusal,
+            #[cfg(feature = "envelope")]
+            private_key: None,
         });
         reports.into_iter().for_each(|report| self.report(report));
         Ok(())
@@ -141,11 +179,22 @@ impl Transaction {
     }
 
     /// The RA knows: the certificate is in use, or refused.
-    pub(super) fn confirmed(&mut self, implicit: bool) -> Result<(), Failure> {
+    #[cfg_attr(
+        not(feature = "envelope"),
+        expect(unused_variables, reason = "no time passes here")
+    )]
+    pub(super) fn confirmed(&mut self, now: Time, implicit: bool) -> Result<(), Failure> {
+        #[cfg(feature = "envelope")]
+        if self.has_delivery() {
+            // It was decrypted in an earlier life.
+            return self.open_delivery(now, super::delivery::Then::HandOut { implicit });
+        }
         let Issued {
             record,
             certificate,
             refusal,
+            #[cfg(feature = "envelope")]
+            private_key,
         } = self.issued.take().ok_or(Failure::Encoding)?;
         if let Some(refusal) = refusal {
             return Err(Failure::CertificateRefused {
@@ -158,6 +207,8 @@ impl Transaction {
         let enrolled = Enrolled {
             certificate: certificate.ok_or(Failure::Encoding)?,
             key: key.ok_or(Failure::Encoding)?,
+            #[cfg(feature = "envelope")]
+            private_key,
             chain: record.chain,
             new_anchors: record.new_anchors,
             transaction_id: self.transaction_id.to_vec(),
@@ -165,20 +216,5 @@ impl Transaction {
         };
         self.succeed(Outcome::Enrolled(enrolled));
         Ok(())
-    }
-}
-
-/// The certificate of a response that grants one.
-fn certificate_of(response: &CertResponse) -> Result<&Raw, ResponseError> {
-    let pair = response
-        .certified_key_pair
-        .as_ref()
-        .ok_or(ResponseError::MissingCertificate)?;
-    if pair.private_key.is_some() {
-        return Err(ResponseError::UnexpectedPrivateKey);
-    }
-    match &pair.cert_or_enc_cert {
-        CertOrEncCert::Certificate(certificate) => Ok(certificate),
-        CertOrEncCert::EncryptedCert(_) => Err(ResponseError::EncryptedCertificate),
     }
 }

@@ -12,7 +12,7 @@ impl Transaction {
             return self.waiting(now, -1, status);
         }
         if self.awaited == BodyType::CertConf && status.contains(PkiFailure::CertConfirmed) {
-            return self.confirmed(false);
+            return self.confirmed(now, false);
         }
         if self.is_revoked_already(status) {
             return self.revoked(true);

@@ -93,6 +93,7 @@ fn issued_in(answer: &[u8]) -> IssuedRecord {
         chain: Vec::new(),
         new_anchors: Vec::new(),
         refused: None,
+        private_key: None,
     }
 }
 

@@ -50,6 +50,8 @@ impl Transaction {
         transaction.issued = stored.issued.map(|record| Issued {
             certificate: Certificate::from_der(record.certificate.as_bytes()).ok(),
             refusal: record.refused.clone().map(Refusal::Earlier),
+            #[cfg(feature = "envelope")]
+            private_key: None,
             record,
         });
         let header = PkiMessage::peek_header(&transaction.message).map_err(|_| StateError::Malformed)?;

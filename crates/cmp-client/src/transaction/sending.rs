@@ -16,7 +16,7 @@ impl Transaction {
         request::check(&self.config, &request).map_err(Failure::Request)?;
         self.new_transaction_id()?;
         let asked = match request {
-            Request::Certificate(request) => return self.prove(request),
+            Request::Certificate(request) => return self.prove(now, request),
             Request::Pkcs10(request) => Asked::pkcs10(&request),
             Request::Revocation(request) => Asked::revocation(&request),
             Request::General(request) => Asked::general(&request),
@@ -24,15 +24,24 @@ impl Transaction {
         self.ask(now, asked.map_err(Failure::Request)?)
     }
 
-    fn prove(&mut self, request: CertificateRequest) -> Result<(), Failure> {
+    #[cfg_attr(
+        not(feature = "envelope"),
+        expect(unused_variables, reason = "a proof is signed first")
+    )]
+    fn prove(&mut self, now: Time, request: CertificateRequest) -> Result<(), Failure> {
         let cert_req = request.cert_request().map_err(Failure::Request)?;
-        let NewKey::Own { key, algorithm, .. } = request.key;
+        let (key, algorithm) = match request.key {
+            NewKey::Own { key, algorithm, .. } => (key, algorithm),
+            #[cfg(feature = "envelope")]
+            NewKey::Central { .. } => return self.ask(now, Asked::certificate(&request, cert_req, None)),
+        };
         let job = self.job();
         let input = cert_req.as_der().to_vec();
         self.phase = Phase::Proof {
             job,
             request: Box::new(request),
             cert_req,
+            algorithm,
         };
         self.actions.push_back(Action::Sign {
             job,
@@ -84,6 +93,7 @@ impl Transaction {
             transaction_id: &self.transaction_id,
             sender_nonce: &self.sender_nonce,
             recip_nonce: (!first).then_some(self.peer_nonce.as_slice()),
+            central: self.request.as_ref().is_some_and(Asked::is_central),
         };
         match outgoing::message(&self.config, &ids, body, general_info, now.utc_s, &mut self.seed)? {
             Protected::Complete(message) => self.keep(now, message),

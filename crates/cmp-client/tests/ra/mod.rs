@@ -23,7 +23,7 @@ use der::{Decode, Encode, asn1::OctetString, referenced::RefToOwned};
 use std::sync::LazyLock;
 use x509_cert::{ext::pkix::name::GeneralName, name::Name};
 
-const SECRET: &[u8] = b"correct horse";
+pub const SECRET: &[u8] = b"correct horse";
 const REFERENCE: &[u8] = b"station-7";
 
 #[derive(Clone)]
@@ -303,6 +303,7 @@ impl Ra {
     fn protect(&self, request: &PkiMessage, body: PkiBody) -> PkiMessage {
         let sender = Name::from_der(self.certificate.subject()).unwrap();
         let mut header = PkiHeader::new(sender, request.header.sender_name().unwrap().clone());
+        header.pvno = request.header.pvno;
         header.transaction_id = request.header.transaction_id.clone();
         header.recip_nonce = request.header.sender_nonce.clone();
         header.sender_nonce = Some(OctetString::new(vec![self.seen.len() as u8; 16]).unwrap());
@@ -369,5 +370,13 @@ fn asked(request: &PkiBody) -> (Name, Vec<u8>) {
         other => panic!("{:?}", other.body_type()),
     };
     let subject = template.subject.clone().unwrap();
-    (subject, template.public_key.to_der().unwrap())
+    let own = template
+        .public_key
+        .as_ref()
+        .filter(|key| !key.subject_public_key.raw_bytes().is_empty());
+    let public_key = own.map(|key| key.to_der().unwrap());
+    (
+        subject,
+        public_key.unwrap_or_else(|| key(6).public_key().to_vec()),
+    )
 }
