@@ -12,6 +12,7 @@ use cmp_message::crypto::{
     AwsLc, Crypto, CryptoError, HashAlgorithm, KeyAlgorithm, RustCrypto, SignatureAlgorithm, SigningKey,
     aws_lc, constant_time_eq, pbm_base_key, rustcrypto,
 };
+use der::{AnyRef, Tag};
 use spki::AlgorithmIdentifierRef;
 
 const PROVIDERS: [&dyn Crypto; 2] = [&RustCrypto, &AwsLc];
@@ -48,7 +49,7 @@ macro_rules! made {
     };
 }
 
-const OPENSSL: [Made; 2] = [made!("p256"), made!("p384")];
+const OPENSSL: [Made; 3] = [made!("p256"), made!("p384"), made!("p521")];
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len())
@@ -223,7 +224,11 @@ fn openssl_signatures_verify_with_every_curve_and_hash() {
 #[test]
 fn a_wrong_message_signature_algorithm_or_key_is_a_bad_signature() {
     for crypto in PROVIDERS {
-        for (made, other) in [(&OPENSSL[0], &OPENSSL[1]), (&OPENSSL[1], &OPENSSL[0])] {
+        for (made, other) in [
+            (&OPENSSL[0], &OPENSSL[1]),
+            (&OPENSSL[1], &OPENSSL[2]),
+            (&OPENSSL[2], &OPENSSL[0]),
+        ] {
             let (alg, signature) = made.signatures[0];
             let bad = Err(CryptoError::BadSignature);
             assert_eq!(crypto.verify(alg, made.spki, b"another message", signature), bad);
@@ -378,33 +383,25 @@ fn a_key_of_another_type_or_curve_is_unsupported() {
 }
 
 #[test]
-fn algorithm_identifiers_are_read_with_their_exact_parameter_rules() {
-    let null = Some(der::asn1::AnyRef::NULL);
-    for alg in [
-        SignatureAlgorithm::EcdsaSha256,
-        SignatureAlgorithm::EcdsaSha384,
-        SignatureAlgorithm::EcdsaSha512,
+fn the_parameters_of_a_hash_or_an_hmac_are_absent_or_null() {
+    for hash in [
+        HashAlgorithm::Sha1,
+        HashAlgorithm::Sha256,
+        HashAlgorithm::Sha384,
+        HashAlgorithm::Sha512,
     ] {
-        let id = alg.algorithm_identifier();
-        assert_eq!(SignatureAlgorithm::from_algorithm_identifier(&id), Ok(alg));
-        let with_null = AlgorithmIdentifierRef {
-            oid: alg.oid(),
-            parameters: null,
-        };
-        let refused = Err(CryptoError::MalformedAlgorithm);
-        assert_eq!(SignatureAlgorithm::from_algorithm_identifier(&with_null), refused);
-        let hash = alg.hash_algorithm().unwrap();
-        for parameters in [None, null] {
-            let id = AlgorithmIdentifierRef {
-                oid: hash.oid(),
-                parameters,
-            };
-            assert_eq!(HashAlgorithm::from_algorithm_identifier(&id), Ok(hash));
-            let id = AlgorithmIdentifierRef {
-                oid: hash.hmac_oid(),
-                parameters,
-            };
-            assert_eq!(HashAlgorithm::from_hmac_algorithm_identifier(&id), Ok(hash));
+        let sequence = AnyRef::new(Tag::Sequence, &[]).unwrap();
+        for (parameters, taken) in [(None, true), (Some(AnyRef::NULL), true), (Some(sequence), false)] {
+            let expected = taken.then_some(hash).ok_or(CryptoError::MalformedAlgorithm);
+            let id = |oid| AlgorithmIdentifierRef { oid, parameters };
+            assert_eq!(
+                HashAlgorithm::from_algorithm_identifier(&id(hash.oid())),
+                expected
+            );
+            assert_eq!(
+                HashAlgorithm::from_hmac_algorithm_identifier(&id(hash.hmac_oid())),
+                expected
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{digest, hmac, pbkdf2};
 
-use super::public_key::{PublicKey, rsa_components};
+use super::public_key::PublicKey;
 use super::{Crypto, CryptoError, Digest, HashAlgorithm, KeyAlgorithm, SignatureAlgorithm};
 
 pub use soft_key::SoftKey;
@@ -73,12 +73,8 @@ impl Crypto for AwsLc {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError> {
-        let key = PublicKey::from_spki(public_key)?;
-        let algorithm = verification_algorithm(key.algorithm, alg)?;
-        if key.algorithm == KeyAlgorithm::Rsa {
-            rsa_components(key.bytes)?;
-        }
-        ParsedPublicKey::new(algorithm, key.bytes)
+        let key = PublicKey::checked(public_key)?;
+        ParsedPublicKey::new(verification_algorithm(key.algorithm, alg)?, key.bytes)
             .map_err(|_| CryptoError::MalformedPublicKey)?
             .verify_sig(message, signature)
             .map_err(|_| CryptoError::BadSignature)

@@ -7,7 +7,7 @@ use der::Encode;
 use der::asn1::{AnyRef, BitStringRef};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::public_key::{PublicKey, rsa_components};
+use super::public_key::PublicKey;
 use super::{CryptoError, SignatureAlgorithm, UnacceptableKey};
 
 /// secp192r1 (RFC 5480 §2.1.1.1).
@@ -49,18 +49,14 @@ impl KeyAlgorithm {
 
     /// The algorithm of the key in a DER SubjectPublicKeyInfo, if the key is good enough to be believed or certified.
     ///
-    /// Asked for are P-256 or a larger one of the NIST's prime curves with an uncompressed point, Ed25519, ML-DSA of
-    /// the right length, or RSA with a modulus of 2048 to 8192 bits and an odd exponent from 65537 to 2³³ − 1. Whether
-    /// a point lies on its curve is found when a signature is verified.
+    /// Asked for are P-256 or a larger one of the NIST's prime curves with an uncompressed point, Ed25519 but for points
+    /// of small order, ML-DSA of the right length, or RSA with a modulus of 2048 to 8192 bits and an odd exponent from
+    /// 65537 to 2³³ − 1. Whether a point lies on its curve is found when a signature is verified.
     ///
     /// # Errors
     /// The reason why the key is not acceptable.
     pub fn of_public_key(spki: &[u8]) -> Result<Self, UnacceptableKey> {
-        let key = PublicKey::from_spki(spki)?;
-        if key.algorithm == Self::Rsa {
-            rsa_components(key.bytes)?;
-        }
-        Ok(key.algorithm)
+        PublicKey::checked(spki).map(|key| key.algorithm)
     }
 
     /// The algorithm of a key's AlgorithmIdentifier. EC names its curve, RSA has NULL, all others have no parameters.

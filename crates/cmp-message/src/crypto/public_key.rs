@@ -31,6 +31,8 @@ pub enum UnacceptableKey {
     LongRsaModulus,
     /// Its RSA exponent is even, less than 65537, or more than 2³³ − 1.
     RsaExponent,
+    /// Its Ed25519 point is of small order: everybody can make signatures for it.
+    SmallOrder,
 }
 
 impl fmt::Display for UnacceptableKey {
@@ -43,6 +45,7 @@ impl fmt::Display for UnacceptableKey {
             Self::WeakRsaModulus => "the RSA modulus has less than 2048 bits",
             Self::LongRsaModulus => "the RSA modulus has more than 8192 bits",
             Self::RsaExponent => "the RSA exponent is even or out of range",
+            Self::SmallOrder => "the Ed25519 key is of small order",
         })
     }
 }
@@ -57,7 +60,8 @@ impl From<UnacceptableKey> for CryptoError {
             UnacceptableKey::WeakCurve
             | UnacceptableKey::WeakRsaModulus
             | UnacceptableKey::LongRsaModulus
-            | UnacceptableKey::RsaExponent => Self::WeakKey,
+            | UnacceptableKey::RsaExponent
+            | UnacceptableKey::SmallOrder => Self::WeakKey,
         }
     }
 }
@@ -70,8 +74,18 @@ pub(crate) struct PublicKey<'a> {
 }
 
 impl<'a> PublicKey<'a> {
-    /// The components of an RSA key are still to be [checked](rsa_components): what does not verify RSA need not have
-    /// the code for it.
+    /// Reads a DER SubjectPublicKeyInfo.
+    pub(super) fn checked(spki: &'a [u8]) -> Result<Self, UnacceptableKey> {
+        let key = Self::from_spki(spki)?;
+        match key.algorithm {
+            KeyAlgorithm::Rsa => rsa_components(key.bytes).map(|_| key),
+            KeyAlgorithm::Ed25519 => check_ed25519(key.bytes).map(|()| key),
+            _ => Ok(key),
+        }
+    }
+
+    /// Like [`checked`](Self::checked), but for [`rsa_components`] and [`check_ed25519`]: firmware without these
+    /// algorithms need not have the code.
     pub(crate) fn from_spki(spki: &'a [u8]) -> Result<Self, UnacceptableKey> {
         let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| UnacceptableKey::Malformed)?;
         let algorithm = KeyAlgorithm::from_algorithm_identifier(&spki.algorithm)?;
@@ -126,4 +140,37 @@ fn rsa_public_key(key: &[u8]) -> der::Result<(&[u8], &[u8])> {
         reader.sequence(|seq| Ok::<_, der::Error>((UintRef::decode(seq)?, UintRef::decode(seq)?)))?;
     reader.finish()?;
     Ok((modulus.as_bytes(), exponent.as_bytes()))
+}
+
+/// Refuses the points of order 1, 2, 4 and 8, also in encodings that are not canonical.
+pub(super) fn check_ed25519(key: &[u8]) -> Result<(), UnacceptableKey> {
+    /// Their y, little-endian: 0, 1, −1, the two of order 8, and 0 and 1 once more as p and p + 1.
+    const Y: [[u8; 32]; 7] = [
+        ends(0x00, 0x00, 0x00),
+        ends(0x01, 0x00, 0x00),
+        ends(0xec, 0xff, 0x7f),
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+        ends(0xed, 0xff, 0x7f),
+        ends(0xee, 0xff, 0x7f),
+    ];
+    const fn ends(first: u8, middle: u8, last: u8) -> [u8; 32] {
+        let mut y = [middle; 32];
+        y[0] = first;
+        y[31] = last;
+        y
+    }
+    let mut y = <[u8; 32]>::try_from(key).map_err(|_| UnacceptableKey::Malformed)?;
+    // The sign of x.
+    y[31] &= 0x7f;
+    if Y.contains(&y) {
+        return Err(UnacceptableKey::SmallOrder);
+    }
+    Ok(())
 }

@@ -120,10 +120,10 @@ fn prehash(alg: SignatureAlgorithm, message: &[u8]) -> Result<Digest, CryptoErro
 
 #[cfg(feature = "ed25519")]
 fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    super::public_key::check_ed25519(key)?;
     let key = ed25519_dalek::VerifyingKey::try_from(key).map_err(|_| CryptoError::MalformedPublicKey)?;
-    // Strict: a key of small order, under which anything can be signed, verifies nothing.
     ed25519_dalek::Signature::from_slice(signature)
-        .and_then(|signature| key.verify_strict(message, &signature))
+        .and_then(|signature| ed25519_dalek::Verifier::verify(&key, message, &signature))
         .map_err(|_| CryptoError::BadSignature)
 }
 

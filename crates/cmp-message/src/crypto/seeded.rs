@@ -59,3 +59,134 @@ pub(super) fn ml_dsa_secret(der: &[u8]) -> der::Result<super::private_key::Secre
     reader.finish()?;
     Ok(secret)
 }
+
+#[cfg(all(test, feature = "full", feature = "aws-lc"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Crypto, SigningKey, aws_lc, rustcrypto};
+    use alloc::vec;
+
+    const ML_DSA: [KeyAlgorithm; 3] = [
+        KeyAlgorithm::MlDsa44,
+        KeyAlgorithm::MlDsa65,
+        KeyAlgorithm::MlDsa87,
+    ];
+    const SEED: [u8; 32] = [7; 32];
+
+    fn octets(tag: Tag, octets: &[u8]) -> Vec<u8> {
+        AnyRef::new(tag, octets).unwrap().to_der().unwrap()
+    }
+
+    fn pkcs8(algorithm: KeyAlgorithm, key: &[u8]) -> Vec<u8> {
+        PrivateKeyInfoRef::new(
+            algorithm.algorithm_identifier(),
+            OctetStringRef::new(key).unwrap(),
+        )
+        .to_der()
+        .unwrap()
+    }
+
+    fn seed_form(algorithm: KeyAlgorithm) -> Vec<u8> {
+        pkcs8(algorithm, &octets(ML_DSA_SEED, &SEED))
+    }
+
+    fn expanded_form(algorithm: KeyAlgorithm, expanded: &[u8]) -> Vec<u8> {
+        pkcs8(algorithm, &octets(Tag::OctetString, expanded))
+    }
+
+    fn both_form(algorithm: KeyAlgorithm, seed: &[u8], expanded: &[u8]) -> Vec<u8> {
+        let both = [octets(Tag::OctetString, seed), octets(Tag::OctetString, expanded)].concat();
+        pkcs8(algorithm, &octets(Tag::Sequence, &both))
+    }
+
+    /// The expanded key of [`SEED`], made by AWS-LC.
+    fn expanded_key(algorithm: KeyAlgorithm) -> Vec<u8> {
+        use aws_lc_rs::{encoding::AsRawBytes, signature as s};
+        let scheme = match algorithm {
+            KeyAlgorithm::MlDsa44 => &s::ML_DSA_44_SIGNING,
+            KeyAlgorithm::MlDsa65 => &s::ML_DSA_65_SIGNING,
+            _ => &s::ML_DSA_87_SIGNING,
+        };
+        let pair = s::PqdsaKeyPair::from_seed(scheme, &SEED).unwrap();
+        pair.private_key().as_raw_bytes().unwrap().as_ref().to_vec()
+    }
+
+    fn both_refuse(der: &[u8]) {
+        let malformed = Some(CryptoError::MalformedPrivateKey);
+        assert_eq!(rustcrypto::SoftKey::from_der(der).err(), malformed);
+        assert_eq!(aws_lc::SoftKey::from_der(der).err(), malformed);
+    }
+
+    #[test]
+    fn an_ml_dsa_key_is_the_same_in_its_three_forms_and_written_as_a_seed_where_there_is_one() {
+        for algorithm in ML_DSA {
+            let expanded = expanded_key(algorithm);
+            let seed_form = seed_form(algorithm);
+            let expected = aws_lc::SoftKey::from_der(&seed_form).unwrap();
+            let expanded_form = expanded_form(algorithm, &expanded);
+            for (form, written) in [
+                (&seed_form, &seed_form),
+                (&both_form(algorithm, &SEED, &expanded), &seed_form),
+                (&expanded_form, &expanded_form),
+            ] {
+                let pure = rustcrypto::SoftKey::from_der(form).unwrap();
+                let fast = aws_lc::SoftKey::from_der(form).unwrap();
+                for key in [&pure as &dyn SigningKey, &fast] {
+                    assert_eq!(key.public_key(), expected.public_key());
+                    let signature = key.sign(b"in any form").unwrap();
+                    for crypto in [&rustcrypto::RustCrypto as &dyn Crypto, &aws_lc::AwsLc] {
+                        let verified =
+                            crypto.verify(key.algorithm(), key.public_key(), b"in any form", &signature);
+                        assert_eq!(verified, Ok(()));
+                    }
+                }
+                assert_eq!(*pure.to_pkcs8().unwrap(), *written);
+                assert_eq!(*fast.to_pkcs8().unwrap(), *written);
+            }
+        }
+    }
+
+    #[test]
+    fn an_ml_dsa_key_whose_two_forms_contradict_each_other_is_refused() {
+        for algorithm in ML_DSA {
+            let expanded = expanded_key(algorithm);
+            both_refuse(&both_form(algorithm, &[8; 32], &expanded));
+            both_refuse(&both_form(algorithm, &SEED[1..], &expanded));
+            both_refuse(&both_form(algorithm, &SEED, &expanded[1..]));
+            for at in [0, 32, 64, 128, expanded.len() / 2, expanded.len() - 1] {
+                let mut other = expanded.clone();
+                other[at] ^= 1;
+                both_refuse(&both_form(algorithm, &SEED, &other));
+            }
+        }
+    }
+
+    #[test]
+    fn an_expanded_key_out_of_range_or_of_another_length_is_refused_without_a_panic() {
+        for algorithm in ML_DSA {
+            let expanded = expanded_key(algorithm);
+            both_refuse(&expanded_form(algorithm, &[]));
+            both_refuse(&expanded_form(algorithm, &expanded[1..]));
+            both_refuse(&expanded_form(algorithm, &[&expanded[..], &[0]].concat()));
+            both_refuse(&expanded_form(algorithm, &vec![0xff; expanded.len()]));
+            // Coefficients beyond eta, first and last.
+            let short_vectors_end = match algorithm {
+                KeyAlgorithm::MlDsa44 => 128 + 8 * 96,
+                KeyAlgorithm::MlDsa65 => 128 + 11 * 128,
+                _ => 128 + 15 * 96,
+            };
+            for at in [128, short_vectors_end - 1] {
+                let mut other = expanded.clone();
+                other[at] = 0xff;
+                both_refuse(&expanded_form(algorithm, &other));
+            }
+            // rho, which the public key begins with, and the hash of the public key.
+            for at in [0, 64] {
+                let mut other = expanded.clone();
+                other[at] ^= 1;
+                both_refuse(&expanded_form(algorithm, &other));
+            }
+        }
+    }
+}

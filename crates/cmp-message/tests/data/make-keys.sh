@@ -2,7 +2,7 @@
 # Keys and signatures made by OpenSSL, for tests/crypto.rs. Run in this folder.
 set -eu
 printf 'a message signed by openssl' > message.bin
-for curve in p256:prime256v1 p384:secp384r1; do
+for curve in p256:prime256v1 p384:secp384r1 p521:secp521r1; do
     name=${curve%%:*}
     openssl ecparam -name "${curve#*:}" -genkey -noout -outform DER -out "$name.sec1.der"
     openssl pkcs8 -topk8 -nocrypt -in "$name.sec1.der" -inform DER -outform DER -out "$name.pkcs8.der"
