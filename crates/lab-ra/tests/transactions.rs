@@ -11,17 +11,17 @@
 mod client;
 
 use client::{
-    Client, Credential, NOW_S, ask_implicit_confirm, cert_conf, cert_status, extension, failure, issued, key,
-    octets, poll_req, proven, ra, random, request, status, status_of, update,
+    Client, Credential, NOW_S, ask_implicit_confirm, cert_conf, cert_status, cert_status_with, extension,
+    failure, issued, key, octets, poll_req, proven, ra, random, request, status, status_of, update,
 };
 use cmp_message::{
     BodyType, CMP_2021, ErrorMsgContent, PkiBody, PkiFailure as F, PkiMessage, PkiStatus, PkiStatusInfo,
     PollReq, ProofOfPossession,
     certificate::Certificate,
-    crypto::{AwsLc, HashAlgorithm, KeyAlgorithm, aws_lc::SoftKey},
+    crypto::{AwsLc, HashAlgorithm, aws_lc::SoftKey},
     mac::MacAlgorithm,
 };
-use der::{Encode, asn1::Null, referenced::RefToOwned};
+use der::{Encode, asn1::Null};
 use lab_ra::{CertificateStatus, ImplicitConfirm, PollAfter, RaConfig};
 use x509_cert::{name::Name, time::Time};
 
@@ -344,11 +344,7 @@ fn hash_alg_in_cert_conf_is_taken_in_version_3_only() {
         let answer = client.send_with(&mut ra, NOW_S, body, |header| header.pvno = pvno);
         assert_eq!(answer.header.pvno, pvno);
         let certificate = issued(&answer);
-        let mut confirmed = cert_status(&certificate);
-        confirmed.hash_alg = Some(hash.algorithm_identifier().ref_to_owned());
-        use cmp_message::crypto::Crypto;
-        confirmed.cert_hash = octets(AwsLc.digest(hash, &certificate).unwrap().as_bytes());
-        let body = PkiBody::CertConf(vec![confirmed]);
+        let body = PkiBody::CertConf(vec![cert_status_with(hash, &certificate)]);
         let answer = client.send_with(&mut ra, NOW_S, body, |header| header.pvno = pvno);
         match pvno {
             CMP_2021 => assert_eq!(answer.body.body_type(), BodyType::PkiConf),
@@ -567,13 +563,6 @@ fn an_earlier_end_is_granted_a_later_one_is_shortened_a_past_one_refused() {
         (PkiStatus::GRANTED_WITH_MODS, NOW_S + 365 * 86_400)
     );
     assert_eq!(failure(&until(NOW_S - 1)), F::BadCertTemplate);
-}
-
-#[test]
-fn a_p384_key_is_certified_too() {
-    let mut ra = ra(|_| {});
-    let key = SoftKey::generate(KeyAlgorithm::P384).unwrap();
-    Client::with_idevid(&ra, "CS-1").enroll(&mut ra, &key, "CN=CS-1");
 }
 
 #[test]

@@ -146,7 +146,11 @@ fn hash_algorithm(status: &CertStatus, certificate: &[u8], pvno: i64) -> Result<
             "hashAlg needs pvno 3",
         )),
         Some(algorithm) => {
-            HashAlgorithm::from_algorithm_identifier(&algorithm.owned_to_ref()).map_err(|_| bad_alg())
+            match HashAlgorithm::from_algorithm_identifier(&algorithm.owned_to_ref()) {
+                // It is there for MACs only: two certificates of one SHA-1 hash can be made.
+                Ok(HashAlgorithm::Sha1) | Err(_) => Err(bad_alg()),
+                Ok(hash) => Ok(hash),
+            }
         }
         None => cert_conf_hash(certificate).ok_or_else(|| {
             let text = "hashAlg must be there: the certificate's signature algorithm has no hash";

@@ -1,9 +1,9 @@
 //! A client that builds each message by hand, so that it can build wrong ones.
 
 use cmp_message::{
-    AttributeTypeAndValue, BodyType, CertConfirmContent, CertId, CertOrEncCert, CertReqMsg, CertRequest,
-    CertStatus, CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus,
-    PkiStatusInfo, PollReq, PopoSigningKey, ProofOfPossession, Raw,
+    AttributeTypeAndValue, BodyType, CMP_2021, CertConfirmContent, CertId, CertOrEncCert, CertReqMsg,
+    CertRequest, CertStatus, CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader,
+    PkiMessage, PkiStatus, PkiStatusInfo, PollReq, PopoSigningKey, ProofOfPossession, Raw, cert_conf_hash,
     certificate::Certificate,
     crypto::{AwsLc, Crypto, HashAlgorithm, KeyAlgorithm, SigningKey, aws_lc::SoftKey},
     mac::{MacAlgorithm, Secret},
@@ -162,6 +162,9 @@ impl Client {
         header.transaction_id = Some(octets(&self.transaction_id));
         header.sender_nonce = Some(octets(&random::<16>()));
         header.recip_nonce = self.recip_nonce.as_deref().map(octets);
+        if matches!(&body, PkiBody::CertConf(content) if content.iter().any(|one| one.hash_alg.is_some())) {
+            header.pvno = CMP_2021;
+        }
         match &self.credential {
             Credential::Signature {
                 key,
@@ -353,17 +356,24 @@ pub fn failure(answer: &PkiMessage) -> PkiFailure {
     reasons[0]
 }
 
+/// Accepts a certificate, with hashAlg where its signature has no hash.
 pub fn cert_status(certificate: &[u8]) -> CertStatus {
+    match cert_conf_hash(certificate) {
+        Some(hash) => CertStatus {
+            hash_alg: None,
+            ..cert_status_with(hash, certificate)
+        },
+        None => cert_status_with(HashAlgorithm::Sha512, certificate),
+    }
+}
+
+/// Accepts a certificate, with this hashAlg.
+pub fn cert_status_with(hash: HashAlgorithm, certificate: &[u8]) -> CertStatus {
     CertStatus {
-        cert_hash: octets(
-            AwsLc
-                .digest(HashAlgorithm::Sha256, certificate)
-                .unwrap()
-                .as_bytes(),
-        ),
+        cert_hash: octets(AwsLc.digest(hash, certificate).unwrap().as_bytes()),
         cert_req_id: 0,
         status_info: None,
-        hash_alg: None,
+        hash_alg: Some(hash.algorithm_identifier().ref_to_owned()),
     }
 }
 
