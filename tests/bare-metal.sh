@@ -17,7 +17,7 @@ for crate in cmp-message cmp-client cmp-binding ocpp-rpc charger-agent; do
     fi
 done
 build cmp-message --no-default-features --features rustcrypto
-build cmp-message --no-default-features --features rustcrypto,envelope
+build cmp-message --no-default-features --features full,envelope
 
 # The frames and strings of a debug build say nothing: release, for size.
 cargo build -q --release --manifest-path tests/bare-metal/Cargo.toml --target "$target" --target-dir "$target_dir"

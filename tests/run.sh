@@ -124,7 +124,7 @@ lint() {
         [ -d "crates/$crate" ] || continue
         check "clippy, $crate without features" cargo clippy -q -p "$crate" --no-default-features --lib -- -D warnings
     done
-    for feature in rustcrypto aws-lc envelope; do
+    for feature in rustcrypto aws-lc p521 ed25519 ml-dsa rsa envelope; do
         has_feature cmp-message "$feature" || continue
         check "clippy, cmp-message with $feature" \
             cargo clippy -q -p cmp-message --no-default-features --features "$feature" --lib -- -D warnings

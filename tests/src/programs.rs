@@ -43,8 +43,15 @@ impl LabRa {
     /// `lab-ra init`.
     #[must_use]
     pub fn init() -> Self {
+        Self::with_profile("p256")
+    }
+
+    /// `lab-ra init` with this type of keys.
+    #[must_use]
+    pub fn with_profile(profile: &str) -> Self {
         let dir = crate::folder();
-        let _ = run(&path("lab-ra"), &["init", "--state", &arg(dir.path())]).success();
+        let arguments = ["init", "--state", &arg(dir.path()), "--profile", profile];
+        let _ = run(&path("lab-ra"), &arguments).success();
         Self { dir }
     }
 
