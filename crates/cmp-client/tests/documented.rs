@@ -34,6 +34,10 @@ const ENUMS: &[(&str, &str)] = &[
         include_str!("../../cmp-message/src/envelope/error.rs"),
     ),
     ("CryptoError", include_str!("../../cmp-message/src/crypto/mod.rs")),
+    (
+        "UnacceptableKey",
+        include_str!("../../cmp-message/src/crypto/public_key.rs"),
+    ),
 ];
 
 /// The variants of an enum, as the formatter lays them out: four spaces, and a name that begins with a capital.
