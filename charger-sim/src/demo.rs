@@ -169,6 +169,7 @@ impl Scene {
         let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
         station::Args {
             key_type: KeyAlgorithm::P256,
+            keygen: station::Keygen::Local,
             csms: format!("ws://{bridge}/ocpp"),
             id: self.id.into(),
             ocpp: Some(self.version),

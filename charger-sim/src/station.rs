@@ -65,6 +65,9 @@ pub struct Args {
     /// The type of the keys that it makes: p256, p384, p521, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87.
     #[arg(long, value_name = "TYPE", default_value_t = KeyAlgorithm::P256)]
     pub key_type: KeyAlgorithm,
+    /// Who makes the key of a certificate: the station, or the RA, which delivers it encrypted. OCPP wants the station to.
+    #[arg(long, value_enum, value_name = "WHO", default_value_t = Keygen::Local)]
+    pub keygen: Keygen,
     /// Largest OCPP-J frame, in bytes, that this station takes and sends; at least 512.
     #[arg(long, value_name = "BYTES", default_value_t = 3_500, value_parser = clap::value_parser!(u32).range(512..))]
     pub unit: u32,
@@ -101,6 +104,16 @@ impl FromStr for RouteName {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         name.parse().map(Self)
     }
+}
+
+/// Who makes a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keygen {
+    /// The station.
+    #[default]
+    Local,
+    /// The RA (RFC 9483 §4.1.6).
+    Central,
 }
 
 /// Something that a station can be told to do.

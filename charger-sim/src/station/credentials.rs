@@ -16,7 +16,10 @@ use cmp_message::{
 use der::Decode;
 use x509_cert::name::Name;
 
-use super::{Args, Operation};
+use super::{Args, Keygen, Operation};
+
+/// The name of a key that is yet to come; nothing is ever done with it under that name.
+const DELIVERED: KeyId = KeyId(u32::MAX);
 
 /// A shared secret and its reference, `REF:VALUE`. The value is never shown.
 #[derive(Clone, Debug)]
@@ -83,25 +86,17 @@ pub(super) fn prepare(
             )
         }
     };
-    let kept = if resume { state.pending_key()? } else { None };
-    let key = match kept {
-        Some(der) => keys.import(&der).context("the key of the request under way")?,
-        None => {
-            let (key, pkcs8) = keys.generate(args.key_type).context("making a key")?;
-            state.store_pending_key(&pkcs8)?;
-            key
-        }
+    let new = match args.keygen {
+        Keygen::Local => own_key(args, &mut keys, state, resume)?,
+        Keygen::Central => NewKey::Central {
+            key: DELIVERED,
+            algorithm: Some(args.key_type),
+        },
     };
-    let new = keys.key(key).context("the new key")?;
     let subject = match (&args.subject, &kind) {
         (Some(subject), _) => name(subject).context("--subject")?,
         (None, Kind::Update(old)) => Name::from_der(old.subject()).context("the old certificate")?,
         (None, _) => name(&format!("CN={}", escape(&args.id))).context("--id")?,
-    };
-    let new = NewKey::Own {
-        key,
-        public_key: new.public_key().to_vec(),
-        algorithm: new.algorithm(),
     };
     let request = CertificateRequest::new(kind, subject, new);
     let recipient = args
@@ -116,6 +111,25 @@ pub(super) fn prepare(
         config,
         keys,
         request,
+    })
+}
+
+/// A key of the station: a new one, or the one that is kept for the request under way.
+fn own_key(args: &Args, keys: &mut SoftKeys, state: &StateDir, resume: bool) -> anyhow::Result<NewKey> {
+    let kept = if resume { state.pending_key()? } else { None };
+    let key = match kept {
+        Some(der) => keys.import(&der).context("the key of the request under way")?,
+        None => {
+            let (key, pkcs8) = keys.generate(args.key_type).context("making a key")?;
+            state.store_pending_key(&pkcs8)?;
+            key
+        }
+    };
+    let new = keys.key(key).context("the new key")?;
+    Ok(NewKey::Own {
+        key,
+        public_key: new.public_key().to_vec(),
+        algorithm: new.algorithm(),
     })
 }
 

@@ -10,7 +10,7 @@ use std::{
 use charger_agent::{
     Action, Agent, JobResult, Report as Note,
     client::{self, Enrolled, Time},
-    shell::{SoftKeys, StateDir, write_atomically},
+    shell::{SoftKeys, StateDir, StateError, write_atomically},
 };
 use cmp_binding::{Answer, Call, CallOutcome, CallToken, Data, station::Mode};
 use cmp_message::certificate::Certificate;
@@ -131,6 +131,13 @@ impl Task {
                 self.agent
                     .handle_done(now, job, signature.map_or(JobResult::Failed, JobResult::Signed));
             }
+            Action::Agree { job, key, public_key } => {
+                let secret = self.keys.agree(key, &public_key);
+                self.agent
+                    .handle_done(now, job, secret.map_or(JobResult::Failed, JobResult::Recovered));
+            }
+            // The keys in files are none that decrypt.
+            Action::Decrypt { job, .. } => self.agent.handle_done(now, job, JobResult::Failed),
             Action::Store { job, record } => {
                 let result = self.state.store_record(&record);
                 let result = self.outcome(result);
@@ -140,8 +147,7 @@ impl Task {
                 let Some(enrolled) = outcome.into_enrolled() else {
                     return self.agent.handle_done(now, job, JobResult::Failed);
                 };
-                let chain = credentials::chain_of(&enrolled.certificate, &enrolled.chain);
-                let result = self.state.install(enrolled.certificate.as_der(), &chain);
+                let result = self.install(&enrolled);
                 self.installed = Some(self.describe(&enrolled));
                 let result = self.outcome(result);
                 self.agent.handle_done(now, job, result);
@@ -157,6 +163,15 @@ impl Task {
             }
             _ => {}
         }
+    }
+
+    /// Puts the certificate to use, with the key that is kept for it or came with it.
+    fn install(&self, enrolled: &Enrolled) -> Result<(), StateError> {
+        if let Some(key) = &enrolled.private_key {
+            self.state.store_pending_key(key.as_pkcs8())?;
+        }
+        let chain = credentials::chain_of(&enrolled.certificate, &enrolled.chain);
+        self.state.install(enrolled.certificate.as_der(), &chain)
     }
 
     fn outcome<E: std::fmt::Display>(&mut self, result: Result<(), E>) -> JobResult {

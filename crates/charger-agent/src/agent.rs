@@ -18,6 +18,8 @@ use cmp_binding::{
 };
 use cmp_client::{Config, Failure, KeyId, Outcome, Request, Time, Transaction, TransferFailure};
 use cmp_message::crypto::{Crypto, HashAlgorithm, SignatureAlgorithm};
+#[cfg(feature = "envelope")]
+use cmp_message::{envelope::KeyTransport, mac::Secret};
 
 use crate::record;
 
@@ -42,6 +44,28 @@ pub enum Action {
         algorithm: SignatureAlgorithm,
         /// What, not hashed yet.
         input: Vec<u8>,
+    },
+    /// ECDH with the key that protects the messages.
+    #[cfg(feature = "envelope")]
+    Agree {
+        /// To be named in [`Agent::handle_done`].
+        job: JobId,
+        /// With which key.
+        key: KeyId,
+        /// The public key of the other side, DER of SubjectPublicKeyInfo.
+        public_key: Vec<u8>,
+    },
+    /// RSA decryption with the key that protects the messages.
+    #[cfg(feature = "envelope")]
+    Decrypt {
+        /// To be named in [`Agent::handle_done`].
+        job: JobId,
+        /// With which key.
+        key: KeyId,
+        /// How.
+        algorithm: KeyTransport,
+        /// What.
+        encrypted_key: Vec<u8>,
     },
     /// Keep this in place of what was kept before, for [`Agent::resume`]. Holds no secret.
     Store {
@@ -68,6 +92,9 @@ pub enum Action {
 pub enum JobResult {
     /// The signature that [`Action::Sign`] asked for.
     Signed(Vec<u8>),
+    /// The shared secret that [`Action::Agree`] asked for, or what [`Action::Decrypt`] gave.
+    #[cfg(feature = "envelope")]
+    Recovered(Secret),
     /// What [`Action::Store`] or [`Action::Install`] asked for survives a loss of power.
     Stored,
     /// It could not be done.
@@ -237,6 +264,8 @@ impl Agent {
                 if let Some(transaction) = &mut self.transaction {
                     let result = match result {
                         JobResult::Signed(signature) => cmp_client::JobResult::Signed(signature),
+                        #[cfg(feature = "envelope")]
+                        JobResult::Recovered(secret) => cmp_client::JobResult::Recovered(secret),
                         JobResult::Stored => cmp_client::JobResult::Stored,
                         JobResult::Failed => cmp_client::JobResult::Failed,
                     };
@@ -395,6 +424,26 @@ impl Agent {
                     key,
                     algorithm,
                     input,
+                });
+            }
+            #[cfg(feature = "envelope")]
+            cmp_client::Action::Agree { job, key, public_key } => {
+                let job = self.job(Job::Transaction(job));
+                self.actions.push_back(Action::Agree { job, key, public_key });
+            }
+            #[cfg(feature = "envelope")]
+            cmp_client::Action::Decrypt {
+                job,
+                key,
+                algorithm,
+                encrypted_key,
+            } => {
+                let job = self.job(Job::Transaction(job));
+                self.actions.push_back(Action::Decrypt {
+                    job,
+                    key,
+                    algorithm,
+                    encrypted_key,
                 });
             }
             cmp_client::Action::Store { job, state } => {

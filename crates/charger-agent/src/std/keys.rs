@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, vec::Vec};
 
 use cmp_client::KeyId;
 use cmp_message::crypto::{CryptoError, KeyAlgorithm, SigningKey, rustcrypto::SoftKey};
+#[cfg(feature = "envelope")]
+use cmp_message::{envelope::RecipientKey, mac::Secret};
 use zeroize::Zeroizing;
 
 /// Private keys in memory, by [`KeyId`].
@@ -42,6 +44,19 @@ impl SoftKeys {
     /// [`CryptoError::SigningFailed`] where there is no such key.
     pub fn sign(&self, id: KeyId, input: &[u8]) -> Result<Vec<u8>, CryptoError> {
         self.key(id).ok_or(CryptoError::SigningFailed)?.sign(input)
+    }
+
+    /// Agrees on a secret with the holder of `public_key`, DER of SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// [`CryptoError::DecryptionFailed`] where there is no such key, and those of [`RecipientKey::agree`].
+    #[cfg(feature = "envelope")]
+    pub fn agree(&self, id: KeyId, public_key: &[u8]) -> Result<Secret, CryptoError> {
+        let shared = self
+            .key(id)
+            .ok_or(CryptoError::DecryptionFailed)?
+            .agree(public_key)?;
+        Ok(Secret::new(shared.to_vec()))
     }
 
     fn insert(&mut self, key: SoftKey) -> KeyId {
