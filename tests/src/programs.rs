@@ -79,6 +79,15 @@ impl LabRa {
         out
     }
 
+    /// A command of `lab-ra` on its state folder.
+    #[track_caller]
+    pub fn command(&self, arguments: &[&str]) {
+        let state = arg(self.dir.path());
+        let mut all = arguments.to_vec();
+        all.extend(["--state", &state]);
+        let _ = run(&path("lab-ra"), &all).success();
+    }
+
     /// `lab-ra serve` with further options; it accepts [`SECRET`](crate::openssl::SECRET).
     #[must_use]
     pub fn serve(&self, options: &[&str]) -> Program {

@@ -10,7 +10,7 @@
 use std::fs;
 
 use system_tests::openssl::{self, SECRET};
-use system_tests::programs::{LabRa, run_peer};
+use system_tests::programs::LabRa;
 use system_tests::{Finished, Program, arg, folder, run};
 
 struct Client {
@@ -273,19 +273,213 @@ fn a_manufacturer_that_is_not_known_gets_no_certificate_and_the_reason() {
     assert!(!fs::exists(&cert).unwrap());
 }
 
-#[test]
-fn every_answer_of_lab_ra_is_read_by_pyasn1() {
-    let client = Client::of(&["--poll-after", "1,1"]);
+/// A station that is enrolled: its key and certificate.
+fn enrolled(client: &Client) -> (String, String) {
     let (key, cert) = (client.new_key("one.key"), client.file("one.crt"));
-    let _ = client.enroll("CS-9", &key, &cert, &[]).success();
-    let folder = client.dir.path().join("messages");
-    let files: Vec<_> = (1..=client.messages())
-        .map(|n| arg(folder.join(format!("rsp.{n}"))))
-        .collect();
-    let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let read = run_peer("decode_rfc9810.py", &files).success().output;
-    let kinds: Vec<_> = read.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(kinds, ["ip", "pollRep", "ip", "pkiconf"]);
+    let _ = client.enroll("CS-7", &key, &cert, &[]).success();
+    (key, cert)
+}
+
+impl Client {
+    /// `openssl cmp` with the certificate that it was enrolled for.
+    fn with_certificate(&self, (key, cert): &(String, String), options: &[&str]) -> Finished {
+        let (chain, root) = (self.file("chain.crt"), self.lab.file("root.pem"));
+        // The chain that came with the enrolment, before this call writes another.
+        let own_chain = self.file("own-chain.crt");
+        if !fs::exists(&own_chain).unwrap() {
+            fs::copy(&chain, &own_chain).unwrap();
+        }
+        let mut all = vec![
+            "-cert",
+            cert,
+            "-key",
+            key,
+            "-untrusted",
+            &own_chain,
+            "-trusted",
+            &root,
+        ];
+        all.extend_from_slice(options);
+        self.cmp(&all)
+    }
+}
+
+#[test]
+fn openssl_gets_another_certificate_with_its_own() {
+    let client = Client::of(&[]);
+    let one = enrolled(&client);
+    let (key, cert) = (client.new_key("two.key"), client.file("two.crt"));
+    let options = [
+        "-cmd",
+        "cr",
+        "-newkey",
+        &key,
+        "-subject",
+        "/CN=CS-7/OU=second",
+        "-certout",
+        &cert,
+    ];
+    let _ = client.with_certificate(&one, &options).success();
+    client.check(&cert, &key, "OU=second,CN=CS-7");
+}
+
+#[test]
+fn openssl_enrols_with_a_pkcs_10_request_under_a_signature_and_under_a_secret() {
+    let client = Client::of(&[]);
+    let (key, csr) = (client.new_key("one.key"), client.file("one.csr"));
+    let subject = "/O=Operator/CN=CS-7";
+    let san = "subjectAltName=DNS:cs-7.example";
+    let _ = run(
+        "openssl",
+        &[
+            "req", "-new", "-key", &key, "-subj", subject, "-addext", san, "-out", &csr,
+        ],
+    )
+    .success();
+    let idevid = client.lab.idevid("CS-7");
+    let [own_cert, own_key, chain] = ["cert.pem", "key.pem", "chain.pem"].map(|file| arg(idevid.join(file)));
+    let (root, pass) = (client.lab.file("root.pem"), format!("pass:{}", SECRET.1));
+    let signature = [
+        "-cert",
+        &own_cert,
+        "-key",
+        &own_key,
+        "-extracerts",
+        &chain,
+        "-trusted",
+        &root,
+    ];
+    let secret = ["-ref", SECRET.0, "-secret", &pass, "-out_trusted", &root];
+    for (name, protection) in [("a.crt", signature.as_slice()), ("b.crt", secret.as_slice())] {
+        let cert = client.file(name);
+        let mut options = vec![
+            "-cmd",
+            "p10cr",
+            "-csr",
+            &csr,
+            "-recipient",
+            "/CN=RA",
+            "-certout",
+            &cert,
+        ];
+        options.extend_from_slice(protection);
+        let _ = client.cmp(&options).success();
+        client.check(&cert, &key, "CN=CS-7,O=Operator");
+        let text = run(
+            "openssl",
+            &["x509", "-in", &cert, "-noout", "-ext", "subjectAltName"],
+        )
+        .success();
+        assert!(text.output.contains("cs-7.example"), "{}", text.output);
+        assert_eq!(client.messages(), 2, "p10cr and certConf");
+    }
+}
+
+#[test]
+fn openssl_revokes_its_certificate_and_finds_it_on_the_crl() {
+    let client = Client::of(&[]);
+    let one = enrolled(&client);
+    let revoke = [
+        "-cmd",
+        "rr",
+        "-oldcert",
+        &one.1,
+        "-revreason",
+        "1",
+        "-recipient",
+        "/CN=RA",
+    ];
+    let done = client.with_certificate(&one, &revoke).success();
+    assert!(done.output.contains("revocation accepted"), "{}", done.output);
+    let again = client.with_certificate(&one, &revoke);
+    let _ = again.failure(1, "certRevoked");
+
+    let crl = client.file("crl.pem");
+    client.lab.command(&["crl", "--out", &crl]);
+    let issuer = client.lab.file("ca.pem");
+    let checked = run(
+        "openssl",
+        &["crl", "-in", &crl, "-CAfile", &issuer, "-noout", "-text"],
+    )
+    .success();
+    assert!(checked.output.contains("verify OK"), "{}", checked.output);
+    assert!(checked.output.contains("Key Compromise"), "{}", checked.output);
+    let root = client.lab.file("root.pem");
+    let verify = [
+        "verify",
+        "-crl_check",
+        "-CAfile",
+        &root,
+        "-untrusted",
+        &issuer,
+        "-CRLfile",
+        &crl,
+        &one.1,
+    ];
+    let _ = run("openssl", &verify).failure(2, "certificate revoked");
+}
+
+#[test]
+fn openssl_asks_what_a_general_message_can_ask() {
+    let client = Client::of(&[]);
+    let one = enrolled(&client);
+    for (asked, answered) in [
+        ("caCerts", "id-it-caCerts"),
+        ("certReqTemplate", "id-it-certReqTemplate"),
+        ("currentCRL", "id-it-currentCRL"),
+    ] {
+        let genm = ["-cmd", "genm", "-infotype", asked, "-recipient", "/CN=RA"];
+        let done = client.with_certificate(&one, &genm).success();
+        assert!(done.output.contains(answered), "{asked}: {}", done.output);
+    }
+    let genm = [
+        "-cmd",
+        "genm",
+        "-infotype",
+        "keyPairParamReq",
+        "-recipient",
+        "/CN=RA",
+    ];
+    let _ = client.with_certificate(&one, &genm).failure(1, "badRequest");
+}
+
+#[test]
+fn openssl_with_the_old_root_updates_to_the_ca_under_the_new_one() {
+    let client = Client::of(&[]);
+    let one = enrolled(&client);
+    client.lab.command(&["rollover"]);
+    let (key, cert) = (client.new_key("two.key"), client.file("two.crt"));
+    let kur = ["-cmd", "kur", "-newkey", &key, "-certout", &cert];
+    let _ = client.with_certificate(&one, &kur).success();
+    let (new_root, new_ca) = (client.lab.file("2/root.pem"), client.lab.file("2/ca.pem"));
+    openssl::verify(&new_root, &new_ca, &cert);
+    // By the link certificate the old root still leads there.
+    let (old_root, link) = (
+        client.lab.file("root.pem"),
+        client.lab.file("2/root-new-with-old.pem"),
+    );
+    let both = client.file("both.pem");
+    fs::write(
+        &both,
+        [fs::read(&new_ca).unwrap(), fs::read(&link).unwrap()].concat(),
+    )
+    .unwrap();
+    openssl::verify(&old_root, &both, &cert);
+    assert_ne!(fs::read(&old_root).unwrap(), fs::read(&new_root).unwrap());
+}
+
+#[test]
+fn openssl_is_told_that_its_answer_waits_where_it_asks_for_a_revocation() {
+    let client = Client::of(&["--poll-after", "1,1", "--delay", "rr"]);
+    let one = enrolled(&client);
+    let revoke = ["-cmd", "rr", "-oldcert", &one.1, "-recipient", "/CN=RA"];
+    // Version 3.0 does not know that an error can say `waiting`.
+    let refused = client.with_certificate(&one, &revoke);
+    assert!(
+        refused.output.contains("PKIStatus: waiting"),
+        "{}",
+        refused.output
+    );
 }
 
 #[test]

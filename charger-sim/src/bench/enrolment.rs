@@ -14,7 +14,7 @@ use cmp_message::{
     certificate::Certificate,
     crypto::{AwsLc, Crypto, KeyAlgorithm, RustCrypto, SigningKey, aws_lc, rustcrypto},
 };
-use lab_ra::{Idevid, Pki, Ra, RaConfig, Store};
+use lab_ra::{Credential, Pki, Ra, RaConfig, Store};
 
 /// Who computes for the station; the RA's side is always AWS-LC.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -28,7 +28,7 @@ pub enum Provider {
 /// A station with a manufacturer certificate and keys on P-256, and an RA that issues to it.
 pub struct Enrolment {
     ra: Ra,
-    idevid: Idevid,
+    idevid: Credential,
     config: Arc<Config>,
     request: CertificateRequest,
     keys: Keys,
@@ -104,7 +104,7 @@ impl Enrolment {
 
     /// The manufacturer certificate and its key.
     #[must_use]
-    pub fn idevid(&self) -> &Idevid {
+    pub fn idevid(&self) -> &Credential {
         &self.idevid
     }
 }

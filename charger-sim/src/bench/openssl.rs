@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use lab_ra::{Idevid, Pki};
+use lab_ra::{Credential, Pki};
 use tempfile::TempDir;
 
 /// `openssl cmp` with the files that it needs.
@@ -16,7 +16,7 @@ pub(super) struct Openssl {
 }
 
 impl Openssl {
-    pub(super) fn new(pki: &Pki, idevid: &Idevid) -> anyhow::Result<Self> {
+    pub(super) fn new(pki: &Pki, idevid: &Credential) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         pki.save(folder.path())?;
         idevid.save(folder.path())?;

@@ -1,15 +1,18 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cmp_message::crypto::KeyAlgorithm;
+use cmp_message::{BodyType, crypto::KeyAlgorithm};
+use lab_ra::{ConfigError, RevocationReason};
 use std::{fmt, path::PathBuf, str::FromStr};
+use x509_cert::name::Name;
 use zeroize::Zeroizing;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended by SIGINT or SIGTERM
   1  something else failed, as said on stderr
-  2  wrong arguments
+  2  wrong arguments, or a wrong configuration file
   3  the state folder has no PKI, already has one, or is damaged
   4  the address to listen on is not available
+  5  there is no such certificate or request, or it is in no state for that
 
 Log lines go to stderr; RUST_LOG=debug or RUST_LOG=warn changes how many.";
 
@@ -21,6 +24,8 @@ Log lines go to stderr; RUST_LOG=debug or RUST_LOG=warn changes how many.";
 ///   lab-ra init --state lab
 ///   lab-ra issue-idevid --state lab --serial CS-1 --out station
 ///   lab-ra serve --state lab --listen 127.0.0.1:8080
+///
+/// All other commands work while the server runs; it sees what they did with its next message.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -59,20 +64,103 @@ pub(crate) enum Command {
     },
     /// Answer CMP over HTTP until SIGINT or SIGTERM.
     ///
-    /// POST application/pkixcmp to any path, such as /.well-known/cmp. Prints `listening on ADDRESS` when ready.
-    /// Answers ir and cr (signed with a manufacturer certificate or one of this CA, or with a MAC), kur (signed with
-    /// the certificate that it updates), certConf, pollReq and error. CMP errors come with HTTP status 200.
+    /// POST application/pkixcmp to /.well-known/cmp, with /p/PROFILE and an operation such as /initialization behind it if
+    /// wanted; `/` and `/pkix/` do too. Prints `listening on ADDRESS` when ready. CMP errors come with HTTP status 200.
+    ///
+    /// Answers ir, cr, p10cr and kur, certConf, rr, genm (caCerts, rootCaCert, certReqTemplate, crlStatusList, currentCRL),
+    /// pollReq, error, and nested from an RA. An ir or a p10cr is signed with a manufacturer certificate or one of this CA, or
+    /// has a MAC; a cr is signed with a certificate of this CA, or has a MAC; a kur is signed with the certificate that it
+    /// updates; an rr with the certificate that it revokes, or by an RA.
     ///
     /// Certificates and transactions are in DIR/state.sqlite. They survive the process, wherever it ends: a client
     /// polls and confirms as if there had been no restart.
     Serve(ServeArgs),
     /// List the certificates that were issued: status, serial number, subject.
     ///
-    /// The status is issued (certConf is waited for), confirmed, refused, expired (no certConf in time) or revoked.
+    /// The status is issued (certConf is waited for), confirmed, refused, expired (no certConf in time) or revoked, then with
+    /// the reason.
     Certificates {
         /// Folder that `init` made.
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
+    },
+    /// Make a certificate of the issuing CA and its key, without a request.
+    ///
+    /// Writes DIR2/cert.pem, DIR2/key.pem (0600) and DIR2/chain.pem. The certificate counts as confirmed.
+    Issue {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// The subject, such as CN=CS-1,O=Operator.
+        #[arg(long, value_name = "NAME")]
+        subject: Name,
+        /// Folder for the three files; made if needed.
+        #[arg(long, value_name = "DIR2")]
+        out: PathBuf,
+        /// For an RA: with the extended key usage cmcRA, by which it speaks for others.
+        #[arg(long)]
+        ra: bool,
+    },
+    /// Revoke a certificate.
+    Revoke {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// Its serial number, as `certificates` shows it.
+        #[arg(long, value_name = "HEX", value_parser = hex)]
+        serial: Serial,
+        /// The name of a CRLReason. certificateHold revokes for the time being, removeFromCRL ends that.
+        #[arg(long, value_name = "REASON", default_value = "unspecified")]
+        reason: RevocationReason,
+    },
+    /// Write the present CRL of the issuing CA, in PEM.
+    Crl {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Of the issuing CA of this generation; by default of the present one.
+        #[arg(long, value_name = "N")]
+        generation: Option<u32>,
+    },
+    /// Make a new root of the same name, link certificates between it and the old one, and a new issuing CA and RA under it.
+    ///
+    /// They are in a folder DIR/2, the next time DIR/3: root.pem, root-new-with-old.pem, root-old-with-new.pem and others.
+    /// Certificates of the old CA stay accepted. Who has the old root gets the new one by a genm with rootCaCert; its
+    /// certificate also leads from the new RA to the old root, so that nobody has to hurry.
+    Rollover {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+    },
+    /// List the requests that wait for a person: number, seconds since when, body, subject.
+    Pending {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+    },
+    /// Grant a request that waits: its requester gets the certificate when it polls.
+    Approve {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// Its number, as `pending` shows it.
+        #[arg(value_name = "ID")]
+        number: u64,
+    },
+    /// Refuse a request that waits: its requester is told so when it polls.
+    Deny {
+        /// Folder that `init` made.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// Its number, as `pending` shows it.
+        #[arg(value_name = "ID")]
+        number: u64,
+        /// What the requester is told.
+        #[arg(long, value_name = "TEXT", default_value = "the request was denied")]
+        why: String,
     },
 }
 
@@ -84,27 +172,53 @@ pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: String,
-    /// Delay each certificate: answer `waiting`, then N pollReqs with a pollRep whose checkAfter is SECONDS, and the
-    /// next pollReq with the certificate. With N = 0 the first pollReq gets it. Polling too early is not punished.
+    /// A configuration file in TOML, for all that options cannot say: profiles, RAs, other manufacturers, algorithms.
+    /// Options go before it. The file lab-ra.toml of the sources has every key with its explanation.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Delay answers: `waiting`, then N pollReqs with a pollRep whose checkAfter is SECONDS, and the next pollReq with the
+    /// answer. With N = 0 the first pollReq gets it. Polling too early is not punished.
     #[arg(long, value_name = "N,SECONDS", value_parser = poll_after)]
     pub(crate) poll_after: Option<(u32, u32)>,
+    /// Which messages --poll-after delays: ir, cr, p10cr, kur, rr, genm, certConf, with commas between them.
+    /// [default: ir,cr,p10cr,kur]
+    #[arg(long, value_name = "BODIES", value_delimiter = ',', value_parser = delayed_body)]
+    pub(crate) delay: Vec<BodyType>,
+    /// Who decides on requests for certificates: nobody, or a person with `pending`, `approve` and `deny`; their
+    /// requesters poll until then. [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) approve: Option<ApproveArg>,
     /// What becomes of a wish for implicit confirmation: grant it, or ignore it and wait for a certConf.
-    #[arg(long, value_enum, default_value_t = ImplicitConfirmArg::Grant)]
-    pub(crate) implicit_confirm: ImplicitConfirmArg,
+    /// [default: grant]
+    #[arg(long, value_enum)]
+    pub(crate) implicit_confirm: Option<ImplicitConfirmArg>,
     /// A shared secret and its reference (the senderKID), for MAC protection; may be given several times.
-    /// Other users of this machine can see it in the list of processes.
+    /// Other users of this machine can see it in the list of processes; the configuration file keeps it from them.
     #[arg(long, value_name = "REF:VALUE")]
     pub(crate) secret: Vec<SecretArg>,
-    /// How long a certConf is waited for; a certificate without it is then recorded as expired.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
-    pub(crate) confirm_wait: u64,
-    /// How long an issued certificate is valid, if the request does not ask for less.
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) days: u32,
+    /// How long a certConf is waited for; a certificate without it is then recorded as expired, and is on the CRL.
+    /// [default: 300]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=31_536_000))]
+    pub(crate) confirm_wait: Option<u64>,
+    /// How long an issued certificate is valid, if neither its profile nor the request says less. [default: 365]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) days: Option<u32>,
     /// Refuse messages whose messageTime is further off than this; by default it is not looked at.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_clock_skew: Option<u64>,
 }
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ApproveArg {
+    /// Every request that passes the checks is granted.
+    Auto,
+    /// A person decides.
+    Person,
+}
+
+/// A serial number: the content of its INTEGER.
+#[derive(Clone, Debug)]
+pub(crate) struct Serial(pub(crate) Vec<u8>);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ImplicitConfirmArg {
@@ -139,6 +253,21 @@ impl fmt::Debug for SecretArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretArg({}:…)", self.reference)
     }
+}
+
+fn delayed_body(name: &str) -> Result<BodyType, ConfigError> {
+    lab_ra::body_type(name)
+}
+
+fn hex(text: &str) -> Result<Serial, &'static str> {
+    let text = text.replace(':', "");
+    let is_even = !text.is_empty() && text.len().is_multiple_of(2);
+    let pairs = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2));
+    let bytes = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok());
+    let bytes = bytes.collect::<Option<Vec<_>>>().filter(|_| is_even);
+    bytes
+        .map(Serial)
+        .ok_or("a serial number has an even number of hexadecimal digits")
 }
 
 fn poll_after(text: &str) -> Result<(u32, u32), &'static str> {

@@ -1,4 +1,5 @@
-//! CMP over HTTP (RFC 9811): POST of `application/pkixcmp` to any path.
+//! CMP over HTTP (RFC 9811): POST of `application/pkixcmp` to the paths of [`Endpoint`], and GET of CRLs from
+//! `/crl/1.crl` and so on.
 //!
 //! Whatever is CMP is answered with status 200, errors included: widespread clients drop the body of a 4xx.
 
@@ -6,19 +7,18 @@ use axum::{
     Router,
     body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use std::{
     future::Future,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::Ra;
+use crate::{Endpoint, Ra};
 
 /// The largest request that is read, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
@@ -27,6 +27,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time that open requests may take to end when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 const PKIXCMP: &str = "application/pkixcmp";
+const PKIX_CRL: &str = "application/pkix-crl";
 
 /// Serves `ra` on `listener` until `stop` is ready and the open requests are answered.
 ///
@@ -54,10 +55,27 @@ where
 
 /// The routes alone, for those who have a server already.
 pub fn router(ra: Arc<Mutex<Ra>>) -> Router {
-    Router::new().fallback_service(post(pkixcmp).with_state(ra))
+    Router::new().fallback(answer).with_state(ra)
 }
 
-async fn pkixcmp(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response {
+async fn answer(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response {
+    let path = request.uri().path();
+    if let Some(generation) = crl_of(path) {
+        return match *request.method() {
+            Method::GET | Method::HEAD => crl(ra, generation).await,
+            _ => not_allowed("GET, HEAD"),
+        };
+    }
+    let Some(endpoint) = Endpoint::parse(path) else {
+        return (StatusCode::NOT_FOUND, "there is no CMP here\n").into_response();
+    };
+    if request.method() != Method::POST {
+        return not_allowed("POST");
+    }
+    pkixcmp(ra, endpoint, request).await
+}
+
+async fn pkixcmp(ra: Arc<Mutex<Ra>>, endpoint: Endpoint, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let content_type = parts
         .headers
@@ -77,13 +95,40 @@ async fn pkixcmp(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response
     };
     // Password-based MACs take milliseconds and the store writes files: not on the threads that serve sockets.
     let answer = tokio::task::spawn_blocking(move || {
-        let mut ra = ra.lock().unwrap_or_else(PoisonError::into_inner);
-        ra.handle(unix_now_s(), &body)
+        let mut ra = lock(&ra);
+        let is_known = endpoint.profile().is_none_or(|profile| ra.has_profile(profile));
+        is_known.then(|| ra.handle_at(unix_now_s(), &endpoint, &body))
     });
     match answer.await {
-        Ok(answer) => ([(header::CONTENT_TYPE, PKIXCMP)], Body::from(answer)).into_response(),
+        Ok(Some(answer)) => ([(header::CONTENT_TYPE, PKIXCMP)], Body::from(answer)).into_response(),
+        Ok(None) => (StatusCode::NOT_FOUND, "there is no such profile\n").into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+async fn crl(ra: Arc<Mutex<Ra>>, generation: u32) -> Response {
+    let crl = tokio::task::spawn_blocking(move || lock(&ra).crl(generation, unix_now_s()));
+    match crl.await {
+        Ok(Ok(Some(crl))) => ([(header::CONTENT_TYPE, PKIX_CRL)], Body::from(crl)).into_response(),
+        Ok(Ok(None)) => StatusCode::NOT_FOUND.into_response(),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "cannot make a CRL");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn crl_of(path: &str) -> Option<u32> {
+    path.strip_prefix("/crl/")?.strip_suffix(".crl")?.parse().ok()
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)]).into_response()
+}
+
+fn lock(ra: &Mutex<Ra>) -> MutexGuard<'_, Ra> {
+    ra.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The media type may have parameters, and is written in any case.

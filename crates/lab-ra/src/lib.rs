@@ -10,13 +10,24 @@
 #![forbid(unsafe_code)]
 
 mod atomic_file;
-mod certificate_policy;
+mod config;
+mod config_file;
+mod endpoint;
 pub mod http;
+mod order;
+mod pkcs10;
 mod pki;
+mod profile;
 mod ra;
+mod revocation_reason;
 mod store;
 mod x509;
 
-pub use pki::{Authority, Idevid, Pki, PkiError};
-pub use ra::{ImplicitConfirm, PollAfter, Ra, RaConfig};
-pub use store::{CertificateRecord, CertificateStatus, Store, StoreError};
+pub use config::{Approval, HeaderRules, ImplicitConfirm, PollAfter, RaConfig};
+pub use config_file::{ConfigError, ConfigFile, InitialCertificate, body_type};
+pub use endpoint::Endpoint;
+pub use pki::{Authority, Credential, Pki, PkiError, RootUpdate};
+pub use profile::{BadSubjectRule, Profile, SubjectAttribute};
+pub use ra::Ra;
+pub use revocation_reason::{RevocationReason, UnknownReason};
+pub use store::{CertificateRecord, CertificateStatus, PendingRequest, RevokeError, Store, StoreError};

@@ -13,7 +13,7 @@ use der::{
 use spki::SubjectPublicKeyInfoRef;
 use std::time::Duration;
 
-use crate::PkiError;
+use crate::{PkiError, RevocationReason};
 
 /// Bits of KeyUsage, first byte (RFC 5280 §4.2.1.3).
 pub(crate) const KEY_USAGE_DIGITAL_SIGNATURE: u8 = 0x80;
@@ -58,6 +58,81 @@ impl Content<'_> {
             self.subject,
             self.public_key,
             &tlv(context(3, true), &[&sequence(&extensions)?])?,
+        ])
+    }
+}
+
+/// What a CRL says, without its signature (RFC 5280 §5.1).
+pub(crate) struct CrlContent<'a> {
+    /// DER of the issuer's Name.
+    pub(crate) issuer: &'a [u8],
+    pub(crate) authority_key_identifier: &'a [u8],
+    pub(crate) number: u64,
+    pub(crate) this_update_s: u64,
+    pub(crate) next_update_s: u64,
+    pub(crate) entries: &'a [CrlEntry],
+}
+
+/// A revoked certificate on a CRL.
+#[derive(Clone, Debug)]
+pub(crate) struct CrlEntry {
+    /// Content of the INTEGER.
+    pub(crate) serial: Vec<u8>,
+    pub(crate) revoked_s: u64,
+    pub(crate) reason: Option<RevocationReason>,
+}
+
+impl CrlContent<'_> {
+    /// The CRL, version 2, signed by `key`.
+    pub(crate) fn sign(&self, key: &dyn SigningKey) -> Result<Vec<u8>, PkiError> {
+        let algorithm = key.algorithm().algorithm_identifier().to_der()?;
+        let tbs = self.tbs_cert_list(&algorithm)?;
+        let signature = key.sign(&tbs)?;
+        let signature = tlv(Tag::BitString, &[&[0], &signature])?;
+        Ok(sequence(&[&tbs, &algorithm, &signature])?)
+    }
+
+    fn tbs_cert_list(&self, algorithm: &[u8]) -> der::Result<Vec<u8>> {
+        const VERSION_2: &[u8] = &[2, 1, 1];
+        let entries = self.entries.iter().map(CrlEntry::to_der);
+        let entries = entries.collect::<der::Result<Vec<_>>>()?;
+        let entries = match entries.as_slice() {
+            [] => Vec::new(),
+            entries => sequence(&entries.iter().map(Vec::as_slice).collect::<Vec<_>>())?,
+        };
+        let extensions = sequence(&[
+            &authority_key_identifier(self.authority_key_identifier)?,
+            &extension(rfc5280::ID_CE_CRL_NUMBER, false, &self.number.to_der()?)?,
+        ])?;
+        sequence(&[
+            VERSION_2,
+            algorithm,
+            self.issuer,
+            &time(self.this_update_s)?,
+            &time(self.next_update_s)?,
+            &entries,
+            &tlv(context(0, true), &[&extensions])?,
+        ])
+    }
+}
+
+impl CrlEntry {
+    fn to_der(&self) -> der::Result<Vec<u8>> {
+        // RFC 5280 §5.3.1: unspecified is left out.
+        let reason = self
+            .reason
+            .filter(|reason| *reason != RevocationReason::Unspecified);
+        let extensions = match reason {
+            None => Vec::new(),
+            Some(reason) => {
+                let code = tlv(Tag::Enumerated, &[&[reason.code()]])?;
+                sequence(&[&extension(rfc5280::ID_CE_CRL_REASONS, false, &code)?])?
+            }
+        };
+        sequence(&[
+            &tlv(Tag::Integer, &[&self.serial])?,
+            &time(self.revoked_s)?,
+            &extensions,
         ])
     }
 }
@@ -122,6 +197,16 @@ pub(crate) fn key_usage(bits: u8) -> der::Result<Vec<u8>> {
     )
 }
 
+/// extKeyUsage.
+pub(crate) fn ext_key_usage(usages: &[ObjectIdentifier]) -> der::Result<Vec<u8>> {
+    let usages = usages
+        .iter()
+        .map(Encode::to_der)
+        .collect::<der::Result<Vec<_>>>()?;
+    let value = sequence(&usages.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    extension(rfc5280::ID_CE_EXT_KEY_USAGE, false, &value)
+}
+
 /// subjectKeyIdentifier.
 pub(crate) fn subject_key_identifier(identifier: &[u8]) -> der::Result<Vec<u8>> {
     extension(
@@ -135,6 +220,14 @@ pub(crate) fn subject_key_identifier(identifier: &[u8]) -> der::Result<Vec<u8>> 
 pub(crate) fn authority_key_identifier(identifier: &[u8]) -> der::Result<Vec<u8>> {
     let value = sequence(&[&tlv(context(0, false), &[identifier])?])?;
     extension(rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &value)
+}
+
+/// cRLDistributionPoints with one URL.
+pub(crate) fn crl_distribution_point(url: &str) -> der::Result<Vec<u8>> {
+    let full_name = tlv(context(6, false), &[url.as_bytes()])?;
+    let name = tlv(context(0, true), &[&tlv(context(0, true), &[&full_name])?])?;
+    let value = sequence(&[&sequence(&[&name])?])?;
+    extension(rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS, false, &value)
 }
 
 /// A SEQUENCE of these parts.

@@ -8,7 +8,6 @@
     unreachable_pub
 )]
 
-#[allow(dead_code)]
 mod client;
 
 use client::{

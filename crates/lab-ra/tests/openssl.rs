@@ -8,10 +8,12 @@
 )]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
 };
 use tempfile::TempDir;
 
@@ -118,6 +120,18 @@ impl Lab {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The number of the first request that waits for a person, once there is one.
+    fn first_pending(&self) -> u64 {
+        for _ in 0..2_000 {
+            let output = self.run(env!("CARGO_BIN_EXE_lab-ra"), "pending --state pki");
+            let lines = String::from_utf8(output.stdout).unwrap();
+            if let Some(number) = lines.split(' ').next().and_then(|word| word.parse().ok()) {
+                return number;
+            }
+        }
+        panic!("no request waits");
     }
 
     /// How many certificates have this status.
@@ -326,6 +340,81 @@ fn openssl_does_not_trust_the_ra_under_another_root() {
 }
 
 #[test]
+fn a_person_grants_one_request_and_denies_another_while_openssl_polls() {
+    let lab = Lab::new();
+    let server = lab.serve("--approve person --poll-after 0,1");
+    for (name, command, is_granted) in [("1", "approve", true), ("2", "deny", false)] {
+        let said = thread::scope(|scope| {
+            let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+            let client = scope.spawn({
+                let (lab, server) = (&lab, &server);
+                move || lab.enroll(server, &key, &certificate, "")
+            });
+            let number = lab.first_pending();
+            lab.lab_ra(&format!("{command} --state pki {number}"));
+            client.join().unwrap()
+        });
+        match is_granted {
+            true => drop(said.unwrap()),
+            false => assert!(said.unwrap_err().contains("the request was denied")),
+        }
+    }
+    lab.verify("1.pem");
+    assert_eq!(lab.certificates("confirmed"), 1);
+}
+
+#[test]
+fn a_certificate_is_revoked_while_the_server_runs_and_its_update_is_refused() {
+    let lab = Lab::new();
+    let server = lab.serve("");
+    lab.enroll(&server, "1.key", "1.pem", "").unwrap();
+    let text = lab.run("openssl", "x509 -in 1.pem -noout -serial").stdout;
+    let serial = String::from_utf8(text).unwrap();
+    let serial = serial.trim().strip_prefix("serial=").unwrap();
+    lab.lab_ra(&format!(
+        "revoke --state pki --serial {serial} --reason keyCompromise"
+    ));
+    lab.new_key("2.key");
+    let kur = "-cmd kur -cert 1.pem -key 1.key -trusted pki/root.pem -newkey 2.key -certout 2.pem";
+    assert!(lab.cmp(&server, kur).unwrap_err().contains("certRevoked"));
+    lab.lab_ra("crl --state pki --out crl.pem");
+    let verify = "verify -crl_check -CAfile pki/root.pem -untrusted pki/ca.pem -CRLfile crl.pem 1.pem";
+    let output = lab.run("openssl", verify);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("certificate revoked"));
+}
+
+#[test]
+fn a_first_certificate_is_made_once_and_authenticates() {
+    let lab = Lab::new();
+    let config = "[initial]\nsubject = \"CN=CS-1\"\nout = \"first\"\n";
+    fs::write(lab.path("lab-ra.toml"), config).unwrap();
+    let server = lab.serve("--config lab-ra.toml");
+    drop(server);
+    let server = lab.serve("--config lab-ra.toml");
+    assert_eq!(lab.certificates("confirmed"), 1);
+    lab.verify("first/cert.pem");
+    lab.new_key("2.key");
+    let cr = "-cmd cr -cert first/cert.pem -key first/key.pem -trusted pki/root.pem -newkey 2.key -subject /CN=CS-1 \
+              -certout 2.pem";
+    lab.cmp(&server, cr).unwrap();
+    lab.verify("2.pem");
+}
+
+#[test]
+fn options_go_before_the_configuration_file() {
+    let lab = Lab::new();
+    let config = "implicit_confirm = \"ignore\"\n[[secret]]\nreference = \"r1\"\nvalue = \"s3cret\"\n";
+    fs::write(lab.path("lab-ra.toml"), config).unwrap();
+    for (options, expects_cert_conf) in [("", true), ("--implicit-confirm grant", false)] {
+        let server = lab.serve(&format!("--config lab-ra.toml {options}"));
+        lab.new_key("1.key");
+        let ir = format!("-cmd ir {SECRET} -newkey 1.key -subject /CN=CS-1 -certout 1.pem -implicit_confirm");
+        let said = lab.cmp(&server, &ir).unwrap();
+        assert_eq!(said.contains("sending CERTCONF"), expects_cert_conf, "{said}");
+    }
+}
+
+#[test]
 fn the_server_goes_on_after_a_restart_and_ends_cleanly() {
     let lab = Lab::new();
     let server = lab.serve("");
@@ -342,21 +431,36 @@ fn the_server_goes_on_after_a_restart_and_ends_cleanly() {
 fn http_that_is_not_cmp_gets_an_http_error() {
     let lab = Lab::new();
     let server = lab.serve("");
-    let get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    assert!(server.http(get).contains(" 405 "));
-    let post = |content_type: &str, length: usize| {
-        format!(
-            "POST /p/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {content_type}\r\n\
+    let request = |method: &str, path: &str, content_type: &str, length: usize| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {content_type}\r\n\
              Content-Length: {length}\r\n\r\n"
-        )
+        );
+        server.http(&head)
     };
-    assert!(server.http(&post("text/plain", 0)).contains(" 415 "));
-    assert!(
-        server
-            .http(&post("application/pkixcmp", 2_000_000))
-            .contains(" 413 ")
-    );
-    assert!(server.http(&post("application/pkixcmp", 0)).contains(" 200 "));
+    let cmp = "application/pkixcmp";
+    for path in [
+        "/",
+        "/pkix/",
+        "/.well-known/cmp",
+        "/.well-known/cmp/initialization",
+    ] {
+        assert!(request("POST", path, cmp, 0).contains(" 200 "), "{path}");
+        assert!(request("GET", path, cmp, 0).contains(" 405 "), "{path}");
+        assert!(request("POST", path, "text/plain", 0).contains(" 415 "), "{path}");
+        assert!(request("POST", path, cmp, 2_000_000).contains(" 413 "), "{path}");
+    }
+    for path in [
+        "/cmp",
+        "/.well-known/cmp/enrolment",
+        "/.well-known/cmp/p/nobody",
+        "/crl/2.crl",
+    ] {
+        let method = if path.starts_with("/crl") { "GET" } else { "POST" };
+        assert!(request(method, path, cmp, 0).contains(" 404 "), "{path}");
+    }
+    assert!(request("GET", "/crl/1.crl", cmp, 0).contains(" 200 "));
+    assert!(request("POST", "/crl/1.crl", cmp, 0).contains(" 405 "));
 }
 
 #[test]
@@ -371,4 +475,18 @@ fn failures_have_exit_codes() {
         Some(2)
     );
     assert_eq!(code("serve --state pki --listen 192.0.2.1:1"), Some(4));
+    assert_eq!(code("serve --state pki --listen 127.0.0.1:0 --delay ip"), Some(2));
+    fs::write(lab.path("wrong.toml"), "nonsense = 1").unwrap();
+    assert_eq!(
+        code("serve --state pki --listen 127.0.0.1:0 --config wrong.toml"),
+        Some(2)
+    );
+    assert_eq!(code("revoke --state pki --serial 4"), Some(2));
+    assert_eq!(code("revoke --state pki --serial 41"), Some(5));
+    assert_eq!(code("revoke --state pki --serial 41 --reason because"), Some(2));
+    assert_eq!(code("approve --state pki 1"), Some(5));
+    assert_eq!(code("deny --state pki 1"), Some(5));
+    assert_eq!(code("crl --state pki --out crl.pem --generation 2"), Some(5));
+    assert_eq!(code("certificates --state station"), Some(3));
+    assert!(!lab.path("station/state.sqlite").exists());
 }

@@ -1,23 +1,29 @@
-//! Any sequence of messages, honest, repeated, reordered and damaged, at any time: one certificate a request at most.
+//! Any sequence of messages of every kind, honest, repeated, reordered and damaged, at any time, with restarts, decisions and
+//! revocations in between: the server never fails, what is over does not come back, and no request gets two certificates.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     missing_docs,
-    unreachable_pub,
-    dead_code
+    unreachable_pub
 )]
 
 mod client;
 
-use client::{Client, NOW_S, ask_implicit_confirm, cert_conf, key, poll_req, request};
+use client::*;
 use cmp_message::{
-    CertOrEncCert, ErrorMsgContent, PkiBody, PkiFailure, PkiMessage, PkiStatusInfo,
-    crypto::KeyAlgorithm,
+    BodyType, CertOrEncCert, ErrorMsgContent, InfoTypeAndValue, PkiBody, PkiFailure, PkiMessage,
+    PkiStatusInfo,
+    certificate::Certificate,
+    crypto::{HashAlgorithm, KeyAlgorithm, aws_lc::SoftKey},
+    general,
     mac::{MacAlgorithm, Secret},
 };
-use lab_ra::{CertificateStatus, ImplicitConfirm, Pki, PollAfter, Ra, RaConfig, Store};
+use lab_ra::{
+    Approval, CertificateStatus as Status, ImplicitConfirm, Pki, PollAfter, Ra, RaConfig, RevocationReason,
+    Store,
+};
 use proptest::prelude::*;
 use std::{
     collections::HashMap,
@@ -25,13 +31,15 @@ use std::{
 };
 use tempfile::TempDir;
 
+static KEY: LazyLock<SoftKey> = LazyLock::new(key);
+
 /// An RA on disk that may lose its process between any two messages.
 struct Lab {
     folder: TempDir,
     config: RaConfig,
     ra: Option<Ra>,
-    /// What became of each certificate so far.
-    certificates: HashMap<Vec<u8>, CertificateStatus>,
+    /// What became of each certificate so far, and whether that was a hold.
+    certificates: HashMap<Vec<u8>, (Status, bool)>,
 }
 
 impl Lab {
@@ -69,44 +77,116 @@ impl Lab {
             // A second certificate for one transaction is an error of the database.
             assert!(!content.pki_status_info.contains(PkiFailure::SystemFailure));
         }
-        for record in ra.store().certificates().unwrap() {
-            let before = self.certificates.insert(record.serial, record.status);
-            let settled = before.filter(|before| *before != CertificateStatus::Issued);
-            // A certificate that is over does not come back.
-            assert!(settled.is_none_or(|before| before == record.status));
-        }
+        self.check_certificates();
         answer
     }
+
+    fn check_certificates(&mut self) {
+        for record in self.ra().store().certificates().unwrap() {
+            let is_held = record.reason == Some(RevocationReason::CertificateHold);
+            let now = (record.status, is_held);
+            let Some(before) = self.certificates.insert(record.serial, now) else {
+                continue;
+            };
+            let may_change = match before {
+                (Status::Issued, _) => true,
+                // Only a hold ends; all else stays as it is once it is settled.
+                (Status::Confirmed, _) => now.0 == Status::Revoked,
+                (Status::Revoked, true) => now.0 == Status::Confirmed || now.0 == Status::Revoked,
+                _ => false,
+            };
+            assert!(before == now || may_change, "{before:?} became {now:?}");
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Ir,
+    Cr,
+    P10cr,
+    Kur,
+    Rr(u8),
+    Genm,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Request { client: usize, implicit: bool },
-    Confirm { client: usize, right: bool },
-    Poll { client: usize },
-    GiveUp { client: usize },
-    Replay { message: usize },
-    Damage { message: usize, at: usize, bits: u8 },
-    Wait { seconds: u64 },
+    Ask {
+        client: usize,
+        what: Ask,
+        implicit: bool,
+    },
+    Confirm {
+        client: usize,
+        right: bool,
+    },
+    Poll {
+        client: usize,
+        all: bool,
+    },
+    GiveUp {
+        client: usize,
+    },
+    Nest {
+        client: usize,
+    },
+    Replay {
+        message: usize,
+    },
+    Damage {
+        message: usize,
+        at: usize,
+        bits: u8,
+    },
+    Wait {
+        seconds: u64,
+    },
+    Decide {
+        grant: bool,
+    },
+    Revoke {
+        certificate: usize,
+        reason: usize,
+    },
     Restart,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let client = 0..3usize;
+fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
-        4 => (client.clone(), any::<bool>()).prop_map(|(client, implicit)| Step::Request { client, implicit }),
-        4 => (client.clone(), prop::bool::weighted(0.8)).prop_map(|(client, right)| Step::Confirm { client, right }),
-        4 => client.clone().prop_map(|client| Step::Poll { client }),
-        1 => client.prop_map(|client| Step::GiveUp { client }),
-        4 => any::<prop::sample::Index>().prop_map(|i| Step::Replay { message: i.index(1000) }),
-        2 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=255u8)
-            .prop_map(|(m, at, bits)| Step::Damage { message: m.index(1000), at: at.index(100_000), bits }),
+        4 => Just(Ask::Ir),
+        1 => Just(Ask::Cr),
+        2 => Just(Ask::P10cr),
+        2 => Just(Ask::Kur),
+        2 => prop::sample::select(vec![0, 1, 6, 8, 7]).prop_map(Ask::Rr),
+        1 => Just(Ask::Genm),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let client = 0..4usize;
+    let index = any::<prop::sample::Index>().prop_map(|index| index.index(100_000));
+    prop_oneof![
+        6 => (client.clone(), ask(), any::<bool>())
+            .prop_map(|(client, what, implicit)| Step::Ask { client, what, implicit }),
+        5 => (client.clone(), prop::bool::weighted(0.85))
+            .prop_map(|(client, right)| Step::Confirm { client, right }),
+        5 => (client.clone(), any::<bool>()).prop_map(|(client, all)| Step::Poll { client, all }),
+        1 => client.clone().prop_map(|client| Step::GiveUp { client }),
+        1 => client.prop_map(|client| Step::Nest { client }),
+        4 => index.clone().prop_map(|message| Step::Replay { message }),
+        2 => (index.clone(), index.clone(), 1..=255u8)
+            .prop_map(|(message, at, bits)| Step::Damage { message, at, bits }),
         2 => prop_oneof![1..20u64, 200..400u64, 3_000..10_000u64].prop_map(|seconds| Step::Wait { seconds }),
+        2 => prop::bool::weighted(0.8).prop_map(|grant| Step::Decide { grant }),
+        1 => (index, 0..10usize).prop_map(|(certificate, reason)| Step::Revoke { certificate, reason }),
         1 => Just(Step::Restart),
     ]
 }
 
-fn clients(ra: &Ra) -> [Client; 3] {
+/// Two stations with manufacturer certificates, one with a secret, one with a certificate of the CA.
+fn clients(ra: &Ra) -> [Client; 4] {
     [
         Client::with_idevid(ra, "CS-1"),
         Client::with_idevid(ra, "CS-2"),
@@ -114,12 +194,13 @@ fn clients(ra: &Ra) -> [Client; 3] {
             ra,
             "s3cret",
             MacAlgorithm::PasswordBasedMac {
-                owf: cmp_message::crypto::HashAlgorithm::Sha256,
-                mac: cmp_message::crypto::HashAlgorithm::Sha256,
+                owf: HashAlgorithm::Sha256,
+                mac: HashAlgorithm::Sha256,
                 iterations: 100,
                 salt: vec![7; 16],
             },
         ),
+        Client::with_issued(ra, "CN=CS-1", false),
     ]
 }
 
@@ -128,98 +209,225 @@ fn certificate(answer: &PkiMessage) -> Option<Vec<u8>> {
     let (PkiBody::Ip(content) | PkiBody::Cp(content) | PkiBody::Kup(content)) = &*answer.body else {
         return None;
     };
-    match &content
-        .response
-        .first()?
-        .certified_key_pair
-        .as_ref()?
-        .cert_or_enc_cert
-    {
+    let pair = content.response.first()?.certified_key_pair.as_ref()?;
+    match &pair.cert_or_enc_cert {
         CertOrEncCert::Certificate(raw) => Some(raw.as_bytes().to_vec()),
         CertOrEncCert::EncryptedCert(_) => None,
     }
 }
 
-/// Runs the steps; how many certificates were issued, and for how many requests that arrived whole.
-fn run(steps: Vec<Step>, config: RaConfig) -> (usize, usize) {
-    static KEY: LazyLock<cmp_message::crypto::aws_lc::SoftKey> = LazyLock::new(key);
-    let mut lab = Lab::new(config);
-    let mut clients = clients(lab.ra());
-    let mut requests = 0;
-    let mut certificates = [const { None::<Vec<u8>> }; 3];
-    let mut sent: Vec<Vec<u8>> = Vec::new();
-    let mut now_s = NOW_S;
-    for step in steps {
-        let (client, message) = match step {
-            Step::Wait { seconds } => {
-                now_s += seconds;
-                continue;
+/// What a client asks with; `own` is a certificate that it knows.
+fn body(what: Ask, own: &[u8]) -> PkiBody {
+    match what {
+        Ask::Ir => PkiBody::Ir(vec![request(&KEY, "CN=CS-1", |_| {})]),
+        Ask::Cr => PkiBody::Cr(vec![request(&KEY, "CN=CS-1", |_| {})]),
+        Ask::P10cr => p10cr(&KEY, "CN=CS-1", |_| {}),
+        Ask::Kur => {
+            let old = Certificate::from_der(own).unwrap();
+            PkiBody::Kur(vec![update(&KEY, "CN=CS-1", &old)])
+        }
+        Ask::Rr(reason) => rr(own, Some(reason)),
+        Ask::Genm => genm(InfoTypeAndValue::absent(general::CA_CERTS)),
+    }
+}
+
+/// A run, and what it has come to.
+struct Run {
+    lab: Lab,
+    clients: [Client; 4],
+    /// The last certificate of each client, and whether it was asked for with p10cr.
+    certificates: [Option<Vec<u8>>; 4],
+    is_p10cr: [bool; 4],
+    own: Vec<u8>,
+    outer: Client,
+    sent: Vec<Vec<u8>>,
+    now_s: u64,
+    requests: usize,
+    seen: HashMap<BodyType, usize>,
+}
+
+impl Run {
+    fn new(config: RaConfig) -> Self {
+        let lab = Lab::new(config);
+        let clients = clients(lab.ra());
+        let Credential::Signature { certificate, .. } = &clients[3].credential else {
+            panic!("the last one has a certificate");
+        };
+        let own = certificate.clone();
+        let outer = Client::with_issued(lab.ra(), "CN=RA", true);
+        Self {
+            lab,
+            clients,
+            certificates: [const { None }; 4],
+            is_p10cr: [false; 4],
+            own,
+            outer,
+            sent: Vec::new(),
+            now_s: NOW_S,
+            requests: 0,
+            seen: HashMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Wait { seconds } => self.now_s += seconds,
+            Step::Restart => self.lab.restart(),
+            Step::Decide { grant } => self.decide(grant),
+            Step::Revoke { certificate, reason } => self.revoke(certificate, reason),
+            Step::Replay { message } if !self.sent.is_empty() => {
+                let message = self.sent[message % self.sent.len()].clone();
+                self.lab.handle(self.now_s, &message);
             }
-            Step::Restart => {
-                lab.restart();
-                continue;
+            Step::Damage { message, at, bits } if !self.sent.is_empty() => {
+                let mut message = self.sent[message % self.sent.len()].clone();
+                let at = at % message.len();
+                message[at] ^= bits;
+                self.lab.handle(self.now_s, &message);
             }
-            Step::Replay { message } if !sent.is_empty() => (None, sent[message % sent.len()].clone()),
-            Step::Damage { message, at, bits } if !sent.is_empty() => {
-                let mut bytes = sent[message % sent.len()].clone();
-                let at = at % bytes.len();
-                bytes[at] ^= bits;
-                (None, bytes)
+            Step::Replay { .. } | Step::Damage { .. } => {}
+            Step::Nest { client } => {
+                self.clients[client].begin();
+                self.requests += 1;
+                let inner = self.clients[client].message(body(Ask::Ir, &self.own), |_| {});
+                let header = PkiMessage::peek_header(&inner).unwrap();
+                let message = self.outer.message(nested(&[inner]), |outer| {
+                    (outer.transaction_id, outer.sender_nonce) = (header.transaction_id, header.sender_nonce);
+                });
+                self.send(client, message);
+                self.is_p10cr[client] = false;
             }
-            Step::Replay { .. } | Step::Damage { .. } => continue,
-            Step::Request { client, implicit } => {
+            Step::Ask {
+                client,
+                what,
+                implicit,
+            } => {
                 // A new transaction most of the time; the old one where the client knows a nonce of it.
-                if implicit || clients[client].recip_nonce.is_none() {
-                    clients[client].transaction_id = client::random();
-                    clients[client].recip_nonce = None;
-                    requests += 1;
+                if implicit || self.clients[client].recip_nonce.is_none() {
+                    self.clients[client].begin();
+                    self.requests += usize::from(!matches!(what, Ask::Rr(_) | Ask::Genm));
+                    self.is_p10cr[client] = matches!(what, Ask::P10cr);
                 }
-                let body = PkiBody::Ir(vec![request(&KEY, "CN=CS-1", |_| {})]);
-                let message = clients[client].message(body, |header| {
-                    if implicit {
+                let is_request = !matches!(what, Ask::Rr(_) | Ask::Genm);
+                let message = self.clients[client].message(body(what, &self.own), |header| {
+                    if implicit && is_request {
                         ask_implicit_confirm(header);
                     }
                 });
-                (Some(client), message)
+                self.send(client, message);
             }
             Step::Confirm { client, right } => {
-                let right = certificates[client].clone().filter(|_| right).unwrap_or_default();
-                (Some(client), clients[client].message(cert_conf(&right), |_| {}))
+                let right = self.certificates[client].clone().filter(|_| right);
+                let right = right.unwrap_or_default();
+                let body = match self.is_p10cr[client] {
+                    true => cert_conf_of_p10cr(&right),
+                    false => cert_conf(&right),
+                };
+                let message = self.clients[client].message(body, |_| {});
+                self.send(client, message);
             }
-            Step::Poll { client } => (Some(client), clients[client].message(poll_req(), |_| {})),
+            Step::Poll { client, all } => {
+                let body = if all { poll_req_all() } else { poll_req() };
+                let message = self.clients[client].message(body, |_| {});
+                self.send(client, message);
+            }
             Step::GiveUp { client } => {
                 let error = PkiStatusInfo::rejection(PkiFailure::SystemFailure, "");
                 let body = PkiBody::Error(ErrorMsgContent::from(error));
-                (Some(client), clients[client].message(body, |_| {}))
-            }
-        };
-        let answer = lab.handle(now_s, &message);
-        if let Some(client) = client {
-            sent.push(message);
-            clients[client].recip_nonce = answer.header.sender_nonce.as_ref().map(|n| n.as_bytes().to_vec());
-            if let Some(certificate) = certificate(&answer) {
-                certificates[client] = Some(certificate);
+                let message = self.clients[client].message(body, |_| {});
+                self.send(client, message);
             }
         }
+        self.lab.check_certificates();
     }
-    (lab.certificates.len(), requests)
+
+    fn send(&mut self, client: usize, message: Vec<u8>) {
+        let answer = self.lab.handle(self.now_s, &message);
+        *self.seen.entry(answer.body.body_type()).or_default() += 1;
+        self.sent.push(message);
+        let nonce = answer.header.sender_nonce.as_ref();
+        self.clients[client].recip_nonce = nonce.map(|nonce| nonce.as_bytes().to_vec());
+        if let Some(certificate) = certificate(&answer) {
+            self.certificates[client] = Some(certificate);
+        }
+    }
+
+    fn decide(&self, grant: bool) {
+        let store = self.lab.ra().store();
+        if let Some(first) = store.pending_requests().unwrap().first() {
+            let decided = match grant {
+                true => store.approve(first.number),
+                false => store.deny(first.number, "no"),
+            };
+            assert!(decided.unwrap());
+        }
+    }
+
+    fn revoke(&self, certificate: usize, reason: usize) {
+        let store = self.lab.ra().store();
+        let all = store.certificates().unwrap();
+        let serial = &all[certificate % all.len()].serial;
+        // Whether that may be is what the check after each step is about.
+        let _ = store.revoke(serial, RevocationReason::ALL[reason], self.now_s);
+    }
+
+    /// How many certificates were asked for and issued; two more were there from the beginning.
+    fn issued(&self) -> usize {
+        self.lab.certificates.len() - 2
+    }
 }
 
-fn config(polls: Option<u32>, grant: bool, max_transactions: usize) -> RaConfig {
+fn run(steps: Vec<Step>, config: RaConfig) -> Run {
+    let mut run = Run::new(config);
+    for step in steps {
+        run.step(step);
+    }
+    run
+}
+
+/// The choices of a configuration that change what comes when.
+#[derive(Clone, Copy, Debug)]
+struct Choices {
+    polls: Option<u32>,
+    all_delayed: bool,
+    by_person: bool,
+    grant: bool,
+    max_transactions: usize,
+}
+
+fn choices() -> impl Strategy<Value = Choices> {
+    let polls = prop::option::of(0..3u32);
+    (polls, any::<bool>(), any::<bool>(), any::<bool>(), 1..6usize).prop_map(
+        |(polls, all_delayed, by_person, grant, max_transactions)| Choices {
+            polls,
+            all_delayed,
+            by_person,
+            grant,
+            max_transactions,
+        },
+    )
+}
+
+fn config(choices: Choices) -> RaConfig {
     let mut config = RaConfig::default();
-    config.poll_after = polls.map(|polls| PollAfter {
+    config.poll_after = choices.polls.map(|polls| PollAfter {
         polls,
         check_after_s: 5,
     });
-    config.implicit_confirm = if grant {
-        ImplicitConfirm::Grant
-    } else {
-        ImplicitConfirm::Ignore
-    };
-    config.max_transactions = max_transactions;
-    config
-        .secrets
-        .insert(b"r1".to_vec(), Secret::new(b"s3cret".to_vec()));
+    if choices.all_delayed {
+        config
+            .delayed
+            .extend([BodyType::Rr, BodyType::Genm, BodyType::CertConf]);
+    }
+    if choices.by_person {
+        config.approval = Approval::Person;
+    }
+    if !choices.grant {
+        config.implicit_confirm = ImplicitConfirm::Ignore;
+    }
+    config.max_transactions = choices.max_transactions;
+    let secret = Secret::new(b"s3cret".to_vec());
+    config.secrets.insert(b"r1".to_vec(), secret);
     config
 }
 
@@ -227,35 +435,87 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_sequence_of_messages_gets_two_certificates_for_one_request(
+    fn no_sequence_of_messages_gets_two_certificates_for_one_request_or_brings_one_back(
         steps in prop::collection::vec(step(), 1..60),
-        polls in prop::option::of(0..3u32),
-        grant: bool,
-        max_transactions in 1..6usize,
+        choices in choices(),
     ) {
-        let (issued, requests) = run(steps, config(polls, grant, max_transactions));
-        prop_assert!(issued <= requests);
+        let run = run(steps, config(choices));
+        prop_assert!(run.issued() <= run.requests);
+        let open = run.lab.ra().store().open_transaction_count();
+        prop_assert!(open <= choices.max_transactions);
     }
 
     #[test]
     fn any_bytes_get_a_message_for_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        static RA: LazyLock<Mutex<Ra>> = LazyLock::new(|| Mutex::new(client::ra(|_| {})));
+        static RA: LazyLock<Mutex<Ra>> = LazyLock::new(|| Mutex::new(ra(|_| {})));
         let answer = RA.lock().unwrap().handle(NOW_S, &bytes);
         prop_assert!(PkiMessage::from_bytes(&answer).is_ok());
     }
 }
 
+const USUAL: Choices = Choices {
+    polls: None,
+    all_delayed: false,
+    by_person: false,
+    grant: false,
+    max_transactions: 10,
+};
+
 #[test]
-fn the_steps_do_reach_issued_certificates() {
-    let steps = [0, 1, 2].map(|client| Step::Request {
+fn the_steps_do_reach_certificates_and_replays_get_no_more() {
+    let ask = |client, what| Step::Ask {
         client,
+        what,
         implicit: false,
-    });
-    let replayed = [0, 1, 2].map(|message| Step::Replay { message });
-    let steps = steps
-        .into_iter()
-        .chain([Step::Wait { seconds: 9_000 }, Step::Restart])
-        .chain(replayed)
-        .collect();
-    assert_eq!(run(steps, config(None, false, 10)), (3, 3));
+    };
+    let confirm = |client| Step::Confirm { client, right: true };
+    let mut steps = vec![
+        ask(0, Ask::Ir),
+        ask(1, Ask::P10cr),
+        confirm(1),
+        ask(2, Ask::Ir),
+        ask(3, Ask::Kur),
+        Step::Wait { seconds: 9_000 },
+        Step::Restart,
+    ];
+    steps.extend((0..5).map(|message| Step::Replay { message }));
+    let run = run(steps, config(USUAL));
+    assert_eq!((run.issued(), run.requests), (4, 4));
+    let count = |status| {
+        run.lab
+            .certificates
+            .values()
+            .filter(|one| one.0 == status)
+            .count()
+    };
+    assert_eq!((count(Status::Confirmed), count(Status::Expired)), (3, 3));
+}
+
+#[test]
+fn random_steps_do_reach_every_kind_of_answer() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let mut seen = HashMap::new();
+    for _ in 0..30 {
+        let steps = prop::collection::vec(step(), 50)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let choices = choices().new_tree(&mut runner).unwrap().current();
+        for (body, count) in run(steps, config(choices)).seen {
+            *seen.entry(body).or_insert(0) += count;
+        }
+    }
+    for body in [
+        BodyType::Ip,
+        BodyType::Cp,
+        BodyType::Kup,
+        BodyType::Rp,
+        BodyType::Genp,
+        BodyType::PkiConf,
+        BodyType::PollRep,
+        BodyType::Error,
+    ] {
+        assert!(seen.contains_key(&body), "no {body} in {seen:?}");
+    }
 }

@@ -722,7 +722,7 @@ fn too_many_open_transactions_are_refused_until_one_ends() {
 
 #[test]
 fn a_message_time_far_off_is_refused_where_that_is_configured() {
-    let mut ra = ra(|config| config.max_clock_skew_s = Some(60));
+    let mut ra = ra(|config| config.header.max_clock_skew_s = Some(60));
     let client = Client::with_idevid(&ra, "CS-1");
     let body = PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]);
     let answer = ra.handle(NOW_S + 61, &client.message(body, |_| {}));

@@ -2,8 +2,9 @@
 
 use aws_lc_rs::rand;
 use cmp_message::{
-    CMP_2000, CMP_2021, CertRepMessage, CertResponse, CertifiedKeyPair, ErrorMsgContent, InfoTypeAndValue,
-    PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatusInfo, Raw,
+    CMP_2000, CMP_2021, CertId, CertRepMessage, CertResponse, CertifiedKeyPair, ErrorMsgContent,
+    InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus, PkiStatusInfo, Raw,
+    RevRepContent,
     crypto::{AwsLc, CryptoError, SigningKey},
     mac::{MacAlgorithm, Secret},
 };
@@ -16,8 +17,8 @@ use spki::AlgorithmIdentifierOwned;
 use std::time::Duration;
 use x509_cert::{ext::pkix::name::GeneralName, name::Name};
 
-use super::{RaConfig, Refusal, RequestKind, refusal::RefusedIn};
-use crate::{Pki, PkiError, store::Peer};
+use super::{Refusal, RequestKind, refusal::RefusedIn};
+use crate::{Pki, PkiError, RaConfig, store::Peer};
 
 /// What an answer says.
 pub(super) struct Reply {
@@ -27,7 +28,7 @@ pub(super) struct Reply {
 
 impl Reply {
     /// A body with nothing in generalInfo.
-    pub(super) fn last(body: PkiBody) -> Self {
+    pub(super) fn new(body: PkiBody) -> Self {
         Self {
             body,
             general_info: Vec::new(),
@@ -42,23 +43,39 @@ impl Reply {
         ca_pubs: Option<Vec<Raw>>,
     ) -> Self {
         let response = CertResponse {
-            cert_req_id: 0,
+            cert_req_id: kind.cert_req_id(),
             status,
             certified_key_pair: pair,
             rsp_info: None,
         };
-        Self::last(kind.response(CertRepMessage {
+        Self::new(kind.response(CertRepMessage {
             ca_pubs,
             response: vec![response],
         }))
     }
 
+    /// An rp.
+    pub(super) fn revocation_response(status: PkiStatusInfo, rev_certs: Option<Vec<CertId>>) -> Self {
+        Self::new(PkiBody::Rp(RevRepContent {
+            status: vec![status],
+            rev_certs,
+            crls: None,
+        }))
+    }
+
+    /// The answer to whatever it is comes later (RFC 9483 §4.4).
+    pub(super) fn waiting() -> Self {
+        let status = PkiStatusInfo::from(PkiStatus::WAITING);
+        Self::new(PkiBody::Error(ErrorMsgContent::from(status)))
+    }
+
     /// No, in this body.
     pub(super) fn refusal(refused_in: RefusedIn, refusal: Refusal) -> Self {
-        let status = PkiStatusInfo::rejection(refusal.failure, refusal.text);
+        let status = PkiStatusInfo::rejection(refusal.failure, &refusal.text);
         match refused_in {
-            RefusedIn::Error => Self::last(PkiBody::Error(ErrorMsgContent::from(status))),
+            RefusedIn::Error => Self::new(PkiBody::Error(ErrorMsgContent::from(status))),
             RefusedIn::Certificate(kind) => Self::certificate_response(kind, status, None, None),
+            RefusedIn::Revocation => Self::revocation_response(status, None),
         }
     }
 }
@@ -69,7 +86,8 @@ pub(super) struct Answerer {
     name: Name,
     key_identifier: OctetString,
     signature_algorithm: AlgorithmIdentifierOwned,
-    ra_certificate: Raw,
+    /// The RA's certificate and what leads from it to every root there was.
+    chain: Vec<Raw>,
     ca_certificate: Raw,
     root_certificate: Raw,
     /// Said where nothing else can be.
@@ -86,7 +104,7 @@ impl Answerer {
             name,
             key_identifier: OctetString::new(pki.ra.key_identifier())?,
             signature_algorithm: pki.ra.key().algorithm().algorithm_identifier().ref_to_owned(),
-            ra_certificate: Raw::new(pki.ra.certificate())?,
+            chain: chain(&pki)?,
             ca_certificate: Raw::new(pki.ca.certificate())?,
             root_certificate: Raw::new(pki.root.certificate())?,
             pki,
@@ -95,6 +113,10 @@ impl Answerer {
 
     pub(super) fn pki(&self) -> &Pki {
         &self.pki
+    }
+
+    pub(super) fn into_pki(self) -> Pki {
+        self.pki
     }
 
     /// The trust anchor, for caPubs.
@@ -174,8 +196,7 @@ impl Answerer {
         header.sender_kid = Some(self.key_identifier.clone());
         let message = PkiMessage::new(header, body)?;
         let signature = self.pki.ra.key().sign(&message.protected_part()?)?;
-        let chain = vec![self.ra_certificate.clone(), self.ca_certificate.clone()];
-        Ok(message.with_protection(&signature, chain)?)
+        Ok(message.with_protection(&signature, self.chain.clone())?)
     }
 
     /// The same kind of MAC as in the request, with a salt of its own.
@@ -190,12 +211,23 @@ impl Answerer {
         let algorithm = algorithm.with_salt(random()?);
         header.protection_alg = Some(algorithm.algorithm_identifier()?);
         header.sender_kid = Some(OctetString::new(reference)?);
-        let has_certificate = matches!(body, PkiBody::Ip(_) | PkiBody::Cp(_));
+        let has_certificate = matches!(body, PkiBody::Ip(_) | PkiBody::Cp(_) | PkiBody::Genp(_));
         let message = PkiMessage::new(header, body)?;
         let mac = algorithm.compute(&AwsLc, secret, &message.protected_part()?)?;
         let chain = has_certificate.then(|| self.ca_certificate.clone());
         Ok(message.with_protection(mac.as_bytes(), chain.into_iter().collect())?)
     }
+}
+
+/// The RA's certificate, that of its CA, and the links by which a new root is trusted where an old one is
+/// (RFC 9810 §4.4).
+fn chain(pki: &Pki) -> der::Result<Vec<Raw>> {
+    let links = pki.root_updates().map(|update| update.new_with_old);
+    [pki.ra.certificate(), pki.ca.certificate()]
+        .into_iter()
+        .chain(links)
+        .map(Raw::new)
+        .collect()
 }
 
 /// Seconds since 1970 as an infoValue.

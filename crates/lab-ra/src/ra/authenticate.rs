@@ -1,16 +1,18 @@
-//! Who sent a message (RFC 9483 §3.5).
+//! Who sent a message (RFC 9483 §3.5), and for whom that one speaks.
 
 use cmp_message::{
-    PkiFailure,
+    PkiFailure, PkiMessage,
     certificate::{Certificate, names_match},
     crypto::AwsLc,
+    path::PathRequest,
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
 use const_oid::ObjectIdentifier;
 
 use super::{Exchange, Failure, Ra, Refusal};
 use crate::{
-    CertificateStatus,
+    CertificateStatus, PkiError,
+    pki::ID_KP_CMC_RA,
     store::{Peer, Transaction},
 };
 
@@ -22,6 +24,23 @@ pub(super) struct Next {
 }
 
 impl Ra {
+    /// Takes the trust anchors from hierarchy and configuration.
+    pub(super) fn collect_anchors(&mut self) -> Result<(), PkiError> {
+        let pki = self.answerer.pki();
+        let parse = |der: &[u8]| {
+            Certificate::from_der(der).map_err(|_| PkiError::Damaged("a certificate of the hierarchy".into()))
+        };
+        let cas = pki.issuing_cas().map(|ca| parse(ca.certificate()));
+        let cas = cas.collect::<Result<Vec<_>, _>>()?;
+        let mut anchors = cas.clone();
+        anchors.push(parse(pki.manufacturer_ca.certificate())?);
+        anchors.extend(self.config.manufacturers.iter().cloned());
+        let mut ra_anchors = cas;
+        ra_anchors.extend(self.config.registration_authorities.iter().cloned());
+        (self.anchors, self.ra_anchors) = (anchors, ra_anchors);
+        Ok(())
+    }
+
     /// The generic checks on a message that begins a transaction.
     pub(super) fn authenticate_first(
         &self,
@@ -37,33 +56,34 @@ impl Ra {
         }
         let peer = self.authenticate(exchange, Stage::First, accept, None)?;
         exchange.peer = Some(peer.clone());
+        self.check_header(exchange, &peer)?;
         if is_known {
             let text = "this transactionID is in use";
             return Err(Refusal::new(PkiFailure::TransactionIdInUse, "3.5", text).into());
         }
-        let body = exchange.message.body.body_type().name();
-        Ok(Transaction::new(
+        let mut transaction = Transaction::new(
             exchange.transaction_id(),
-            body,
+            exchange.message.body.body_type().name(),
             peer,
             protection_alg(exchange)?,
             exchange.now_s,
-        ))
+        );
+        transaction.profile = exchange.endpoint.profile().map(Into::into);
+        transaction.is_vouched = exchange.is_vouched;
+        transaction.peer_nonce = sender_nonce(exchange).to_vec();
+        Ok(transaction)
     }
 
     /// The generic checks on a message that goes on with a transaction; whoever sends it must have begun it.
     pub(super) fn authenticate_next(&self, exchange: &mut Exchange<'_>) -> Result<Next, Failure> {
         let id = exchange.transaction_id();
-        let Some(transaction) = self.store.transaction(id)? else {
+        let Some(mut transaction) = self.store.transaction(id)? else {
             self.authenticate_claimed(exchange)?;
             let text = "there is no such transaction";
             return Err(Refusal::new(PkiFailure::BadRequest, "3.6.1", text).into());
         };
-        let recip_nonce = exchange
-            .header()
-            .recip_nonce
-            .as_ref()
-            .map(|nonce| nonce.as_bytes());
+        let recip_nonce = exchange.header().recip_nonce.as_ref();
+        let recip_nonce = recip_nonce.map(|nonce| nonce.as_bytes());
         let repeated = transaction.answered_nonce.as_deref();
         let repeated = repeated.filter(|nonce| recip_nonce == Some(nonce));
         let stage = Stage::Answer {
@@ -81,9 +101,18 @@ impl Ra {
             let text = "the protection is not that of the message which began the transaction";
             return Err(Refusal::new(PkiFailure::BadMessageCheck, "3.5", text).into());
         }
+        self.check_header(exchange, &transaction.peer)?;
+        let is_repetition = repeated.is_some();
+        let is_reused = sender_nonce(exchange) == transaction.peer_nonce;
+        let wants_fresh = self.config.header.fresh_sender_nonce && transaction.state.is_open();
+        if is_reused && wants_fresh && !is_repetition {
+            let text = "senderNonce is that of the message before";
+            return Err(Refusal::new(PkiFailure::BadSenderNonce, "3.1", text).into());
+        }
+        transaction.peer_nonce = sender_nonce(exchange).to_vec();
         Ok(Next {
-            is_repetition: repeated.is_some(),
             transaction,
+            is_repetition,
         })
     }
 
@@ -100,31 +129,55 @@ impl Ra {
         Ok(())
     }
 
-    fn authenticate(
+    pub(super) fn authenticate(
         &self,
         exchange: &Exchange<'_>,
         stage: Stage<'_>,
         accept: Accept,
         known_signer: Option<&Certificate>,
     ) -> Result<Peer, Refusal> {
+        let mut anchors = &self.anchors;
+        let with_ras;
+        if !self.config.registration_authorities.is_empty() && claims_to_be_ra(exchange.message) {
+            with_ras = [anchors.as_slice(), &self.config.registration_authorities].concat();
+            anchors = &with_ras;
+        }
         let context = Context {
             crypto: &AwsLc,
             now_s: Some(exchange.now_s),
             stage,
             accept,
-            anchors: &self.anchors,
+            anchors,
             intermediates: &[],
             signer_usage: None,
             known_signer,
             secret: &|reference| self.config.secrets.get(reference?),
             unprotected_errors: false,
-            max_clock_skew_s: self.config.max_clock_skew_s,
+            max_clock_skew_s: self.config.header.max_clock_skew_s,
         };
         match validate(exchange.message, &context)? {
             Authenticated::Signer(signer) => Ok(Peer::Signer(signer)),
             Authenticated::Mac(Some(reference)) => Ok(Peer::Mac(reference)),
             _ => Err(not_protected()),
         }
+    }
+
+    /// Whether the signer of `message` is an RA that speaks for others: with id-kp-cmcRA (RFC 9810 §4.5), from this CA or
+    /// by configuration. It was authenticated before.
+    pub(super) fn is_ra(&self, now_s: u64, message: &PkiMessage, peer: &Peer) -> bool {
+        let Peer::Signer(signer) = peer else {
+            return false;
+        };
+        if !has_ra_usage(signer) {
+            return false;
+        }
+        let others = message.extra_certs.iter().flatten().skip(1);
+        let others = others.filter_map(|der| Certificate::from_der(der.as_bytes()).ok());
+        let others: Vec<_> = others.collect();
+        let mut request = PathRequest::new(signer, &self.ra_anchors, Some(now_s).into());
+        request.untrusted = &others;
+        request.ext_key_usage = Some(ID_KP_CMC_RA);
+        request.validate(&AwsLc).is_ok()
     }
 
     /// Whether the certificate that protects a request, if it is one of ours, is still good.
@@ -148,9 +201,30 @@ impl Ra {
         }
     }
 
+    /// Whether the certificate says that one of this lab's CAs has issued it. All labs have the same names: the key
+    /// identifier tells them apart.
     pub(super) fn is_ours(&self, certificate: &Certificate) -> bool {
-        names_match(certificate.issuer(), self.pki().ca.subject())
+        self.pki().issuing_cas().any(|ca| {
+            names_match(certificate.issuer(), ca.subject())
+                && certificate.authority_key_identifier() == Some(ca.key_identifier())
+        })
     }
+}
+
+fn sender_nonce<'a>(exchange: &'a Exchange<'_>) -> &'a [u8] {
+    let nonce = exchange.header().sender_nonce.as_ref();
+    nonce.map(|nonce| nonce.as_bytes()).unwrap_or_default()
+}
+
+fn has_ra_usage(certificate: &Certificate) -> bool {
+    let usages = certificate.ext_key_usage();
+    usages.is_some_and(|usages| usages.contains(&ID_KP_CMC_RA))
+}
+
+fn claims_to_be_ra(message: &PkiMessage) -> bool {
+    let signer = message.extra_certs.iter().flatten().next();
+    let signer = signer.and_then(|der| Certificate::from_der(der.as_bytes()).ok());
+    signer.is_some_and(|signer| has_ra_usage(&signer))
 }
 
 fn protection_alg(exchange: &Exchange<'_>) -> Result<ObjectIdentifier, Refusal> {

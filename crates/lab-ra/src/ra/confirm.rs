@@ -1,13 +1,13 @@
 //! certConf, and the errors of the peer (RFC 9483 §4.1.1, §3.6.2).
 
 use cmp_message::{
-    CMP_2021, CertConfirmContent, CertStatus, ErrorMsgContent, PkiBody, PkiFailure, PkiStatus,
+    CMP_2021, CertConfirmContent, CertStatus, ErrorMsgContent, PkiBody, PkiFailure, PkiMessage, PkiStatus,
     cert_conf_hash,
     crypto::{AwsLc, Crypto, HashAlgorithm, constant_time_eq},
 };
 use der::{asn1::Null, referenced::OwnedToRef};
 
-use super::{Exchange, Failure, Ra, Refusal, answer::Reply};
+use super::{Exchange, Failure, Ra, Refusal, RequestKind, answer::Reply, authenticate::Next};
 use crate::{
     CertificateStatus, StoreError,
     store::{State, Transaction, hex},
@@ -16,14 +16,17 @@ use crate::{
 const SECTION: &str = "4.1.1";
 
 impl Ra {
-    pub(super) fn cert_conf(
-        &mut self,
-        exchange: &mut Exchange<'_>,
-        content: &CertConfirmContent,
-    ) -> Result<Reply, Failure> {
-        let transaction = self.authenticate_next(exchange)?.transaction;
+    pub(super) fn cert_conf(&mut self, exchange: &mut Exchange<'_>) -> Result<Reply, Failure> {
+        let Next {
+            transaction,
+            is_repetition,
+        } = self.authenticate_next(exchange)?;
         let text = match transaction.state {
-            State::AwaitingCertConf => return self.confirm(exchange, transaction, content),
+            State::AwaitingCertConf if !is_repetition => return self.confirm(exchange, transaction),
+            State::Waiting if is_repetition && transaction.serial.is_some() => {
+                exchange.nonce = transaction.sender_nonce;
+                return Ok(Reply::waiting());
+            }
             State::Confirmed => {
                 let text = "this certificate is confirmed already";
                 return Err(Refusal::new(PkiFailure::CertConfirmed, SECTION, text).into());
@@ -34,37 +37,42 @@ impl Ra {
         Err(Refusal::new(PkiFailure::BadRequest, SECTION, text).into())
     }
 
-    fn confirm(
-        &mut self,
-        exchange: &Exchange<'_>,
-        transaction: Transaction,
+    fn confirm(&mut self, exchange: &Exchange<'_>, transaction: Transaction) -> Result<Reply, Failure> {
+        match self.check(exchange.now_s, exchange.message, &transaction) {
+            Ok(task) => self.now_or_later(exchange, transaction, task),
+            Err(failure) => Err(self.give_up(exchange.now_s, transaction, failure)),
+        }
+    }
+
+    /// Whether the certificate of the transaction is accepted.
+    pub(super) fn check_cert_conf(
+        &self,
+        message: &PkiMessage,
+        transaction: &Transaction,
         content: &CertConfirmContent,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<bool, Failure> {
         let serial = transaction.serial.as_deref().unwrap_or_default();
         let record = self.store.certificate(serial)?;
         let record = record.ok_or(StoreError::Damaged("transactions.serial"))?;
-        match verdict(content, &record.certificate, exchange.header().pvno) {
-            Ok(true) => self.finish(exchange.now_s, transaction, State::Confirmed)?,
-            Ok(false) => {
-                tracing::warn!(
-                    transaction = hex(&transaction.id),
-                    status = content
-                        .first()
-                        .and_then(|one| one.status_info.as_ref())
-                        .map(ToString::to_string),
-                    "the certificate was refused by its requester"
-                );
-                self.finish(exchange.now_s, transaction, State::Refused)?;
-            }
-            Err(refusal) => {
-                self.finish(exchange.now_s, transaction, State::Refused)?;
-                return Err(refusal.into());
-            }
+        let kind = RequestKind::from_name(&transaction.body);
+        let kind = kind.ok_or(StoreError::Damaged("transactions.body"))?;
+        if record.status == CertificateStatus::Revoked {
+            let text = "the certificate was revoked before it was confirmed";
+            return Err(Refusal::new(PkiFailure::CertRevoked, SECTION, text).into());
         }
-        Ok(Reply::last(PkiBody::PkiConf(Null)))
+        let is_accepted = verdict(kind, content, &record.certificate, message.header.pvno)?;
+        if !is_accepted {
+            let status = content.first().and_then(|one| one.status_info.as_ref());
+            tracing::warn!(
+                transaction = hex(&transaction.id),
+                status = status.map(ToString::to_string),
+                "the certificate was refused by its requester"
+            );
+        }
+        Ok(is_accepted)
     }
 
-    /// An error of the peer ends the transaction and is acknowledged.
+    /// An error of the peer ends the transaction and is acknowledged (RFC 9810 §5.3.21).
     pub(super) fn peer_error(
         &mut self,
         exchange: &mut Exchange<'_>,
@@ -79,26 +87,17 @@ impl Ra {
         if transaction.state.is_open() {
             self.finish(exchange.now_s, transaction, State::Refused)?;
         }
-        Ok(Reply::last(PkiBody::PkiConf(Null)))
-    }
-
-    /// Ends the transaction and settles what becomes of its certificate, if there is one.
-    fn finish(&mut self, now_s: u64, mut transaction: Transaction, end: State) -> Result<(), StoreError> {
-        let status = match end {
-            State::Confirmed => CertificateStatus::Confirmed,
-            _ => CertificateStatus::Refused,
-        };
-        if let Some(serial) = &transaction.serial {
-            self.store.settle(serial, status, now_s)?;
-        }
-        transaction.state = end;
-        transaction.message = None;
-        self.store.save(&mut transaction, now_s)
+        Ok(Reply::new(PkiBody::PkiConf(Null)))
     }
 }
 
 /// Whether the certificate is accepted; an error if the certConf is not about it.
-fn verdict(content: &CertConfirmContent, certificate: &[u8], pvno: i64) -> Result<bool, Refusal> {
+fn verdict(
+    kind: RequestKind,
+    content: &CertConfirmContent,
+    certificate: &[u8],
+    pvno: i64,
+) -> Result<bool, Refusal> {
     let status = match content.as_slice() {
         // RFC 9810 §5.3.18: an empty sequence refuses all.
         [] => return Ok(false),
@@ -111,12 +110,9 @@ fn verdict(content: &CertConfirmContent, certificate: &[u8], pvno: i64) -> Resul
             ));
         }
     };
-    if status.cert_req_id != 0 {
-        return Err(Refusal::new(
-            PkiFailure::BadRequest,
-            SECTION,
-            "certReqId must be 0",
-        ));
+    if status.cert_req_id != kind.cert_req_id() {
+        let text = "certReqId is not that of the request";
+        return Err(Refusal::new(PkiFailure::BadRequest, SECTION, text));
     }
     let hash = AwsLc.digest(hash_algorithm(status, certificate, pvno)?, certificate);
     let hash = hash.map_err(|error| {
@@ -126,7 +122,12 @@ fn verdict(content: &CertConfirmContent, certificate: &[u8], pvno: i64) -> Resul
         let text = "certHash is not the hash of the certificate that was issued";
         return Err(Refusal::new(PkiFailure::BadCertId, SECTION, text));
     }
-    match status.status_info.as_ref().map(|info| info.status) {
+    let info = status.status_info.as_ref();
+    match info.map(|info| info.status) {
+        Some(PkiStatus::ACCEPTED) if info.is_some_and(|info| info.fail_info.is_some()) => {
+            let text = "a certificate that is accepted has no failInfo";
+            Err(Refusal::new(PkiFailure::BadRequest, SECTION, text))
+        }
         None | Some(PkiStatus::ACCEPTED) => Ok(true),
         Some(PkiStatus::REJECTION) => Ok(false),
         Some(other) => {

@@ -1,4 +1,5 @@
 use cmp_message::{PkiFailure, validate::ValidationError};
+use std::borrow::Cow;
 
 use super::RequestKind;
 
@@ -9,7 +10,7 @@ pub(crate) struct Refusal {
     /// Where RFC 9483 asks for the check that failed.
     pub(crate) section: &'static str,
     /// For the peer.
-    pub(crate) text: &'static str,
+    pub(crate) text: Cow<'static, str>,
     /// For the log.
     pub(crate) cause: Option<String>,
 }
@@ -21,14 +22,31 @@ pub(crate) enum RefusedIn {
     Error,
     /// An ip, cp or kup.
     Certificate(RequestKind),
+    /// An rp.
+    Revocation,
+}
+
+impl RefusedIn {
+    /// The answer to a body of this name that was authentic.
+    pub(crate) fn answer_to(body: &str) -> Self {
+        match RequestKind::from_name(body) {
+            Some(kind) => Self::Certificate(kind),
+            None if body == "rr" => Self::Revocation,
+            None => Self::Error,
+        }
+    }
 }
 
 impl Refusal {
-    pub(crate) fn new(failure: PkiFailure, section: &'static str, text: &'static str) -> Self {
+    pub(crate) fn new(
+        failure: PkiFailure,
+        section: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             failure,
             section,
-            text,
+            text: text.into(),
             cause: None,
         }
     }
@@ -52,7 +70,7 @@ impl From<ValidationError> for Refusal {
             PkiFailure::WrongIntegrity => "this message must be protected the other way: signature or MAC",
             PkiFailure::BadSenderNonce => "senderNonce is missing, of a wrong length, or reused",
             PkiFailure::BadRecipientNonce => "recipNonce is not what this RA sent last",
-            PkiFailure::BadTime => "messageTime is too far from the time here",
+            PkiFailure::BadTime => "messageTime is too far from the time here, or missing",
             PkiFailure::UnsupportedVersion => "pvno must be 2 or 3",
             PkiFailure::BadDataFormat => "transactionID is missing or of a wrong length",
             _ => "the header is not that of a message of the profile",

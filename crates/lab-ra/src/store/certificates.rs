@@ -1,6 +1,7 @@
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, hex};
+use crate::RevocationReason;
 
 /// What became of an issued certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,8 +60,48 @@ pub struct CertificateRecord {
     pub transaction_id: Option<Vec<u8>>,
     /// What became of it.
     pub status: CertificateStatus,
+    /// Why it is revoked.
+    pub reason: Option<RevocationReason>,
     /// Since when, in seconds since 1970.
     pub changed_s: u64,
+}
+
+impl CertificateRecord {
+    /// The serial number in hexadecimal.
+    pub fn serial_hex(&self) -> String {
+        hex(&self.serial)
+    }
+
+    /// Whether it may be revoked for this reason, or with removeFromCRL be made valid again.
+    pub(crate) fn check_revocable(&self, reason: RevocationReason) -> Result<(), RevokeError> {
+        let is_held = self.reason == Some(RevocationReason::CertificateHold);
+        match self.status {
+            CertificateStatus::Revoked if is_held && reason != RevocationReason::CertificateHold => Ok(()),
+            CertificateStatus::Revoked | CertificateStatus::Refused | CertificateStatus::Expired => {
+                Err(RevokeError::AlreadyRevoked)
+            }
+            _ if reason == RevocationReason::RemoveFromCrl => Err(RevokeError::NotOnHold),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a certificate is not revoked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// There is none with this serial number.
+    #[error("no certificate with this serial number was issued here")]
+    Unknown,
+    /// It is revoked, or counts as revoked because it was refused or not confirmed in time.
+    #[error("the certificate is revoked already")]
+    AlreadyRevoked,
+    /// Only a suspension can be ended.
+    #[error("the certificate is not on hold")]
+    NotOnHold,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A certificate that was just issued.
@@ -71,7 +112,7 @@ pub(crate) struct NewCertificate<'a> {
     pub(crate) certificate: &'a [u8],
     pub(crate) subject: &'a str,
     pub(crate) not_after_s: u64,
-    pub(crate) transaction_id: &'a [u8],
+    pub(crate) transaction_id: Option<&'a [u8]>,
 }
 
 impl Store {
@@ -98,6 +139,14 @@ impl Store {
         Ok(())
     }
 
+    /// Records a certificate that needs no confirmation.
+    pub(crate) fn record_confirmed(&self, new: NewCertificate<'_>, now_s: u64) -> Result<(), StoreError> {
+        self.begin()?;
+        self.record(new, now_s)?;
+        self.settle(new.serial, CertificateStatus::Confirmed, now_s)?;
+        self.commit()
+    }
+
     /// Settles what becomes of a certificate that was issued and not confirmed yet; `false` if there is none.
     pub(crate) fn settle(
         &self,
@@ -109,6 +158,36 @@ impl Store {
             "UPDATE certificates SET status = ?2, changed_s = ?3 WHERE serial = ?1 AND status = 'issued'",
         )?;
         Ok(update.execute(params![serial, status.name(), now_s])? == 1)
+    }
+
+    /// Revokes a certificate for this reason, or with removeFromCRL makes one valid again that was on hold. `serial` is the
+    /// content of its INTEGER.
+    ///
+    /// # Errors
+    /// Any [`RevokeError`].
+    pub fn revoke(&self, serial: &[u8], reason: RevocationReason, now_s: u64) -> Result<(), RevokeError> {
+        let record = self.certificate(serial)?.ok_or(RevokeError::Unknown)?;
+        record.check_revocable(reason)?;
+        self.set_reason(serial, reason, now_s)?;
+        Ok(())
+    }
+
+    /// The same where it was checked before.
+    pub(crate) fn set_reason(
+        &self,
+        serial: &[u8],
+        reason: RevocationReason,
+        now_s: u64,
+    ) -> Result<(), StoreError> {
+        let (status, reason) = match reason {
+            RevocationReason::RemoveFromCrl => (CertificateStatus::Confirmed, None),
+            reason => (CertificateStatus::Revoked, Some(reason.code())),
+        };
+        let mut update = self.connection.prepare_cached(
+            "UPDATE certificates SET status = ?2, reason = ?3, changed_s = ?4 WHERE serial = ?1",
+        )?;
+        update.execute(params![serial, status.name(), reason, now_s])?;
+        Ok(())
     }
 
     /// What became of a certificate; `None` if it was not issued here. `serial` is the content of its INTEGER.
@@ -129,7 +208,7 @@ impl Store {
     /// [`StoreError::Sqlite`] or [`StoreError::Damaged`].
     pub fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRecord>, StoreError> {
         let mut select = self.connection.prepare_cached(concat!(
-            "SELECT serial, certificate, subject, transaction_id, status, changed_s ",
+            "SELECT serial, certificate, subject, transaction_id, status, reason, changed_s ",
             "FROM certificates WHERE serial = ?1"
         ))?;
         select
@@ -144,7 +223,7 @@ impl Store {
     /// [`StoreError::Sqlite`] or [`StoreError::Damaged`].
     pub fn certificates(&self) -> Result<Vec<CertificateRecord>, StoreError> {
         let mut select = self.connection.prepare_cached(concat!(
-            "SELECT serial, certificate, subject, transaction_id, status, changed_s ",
+            "SELECT serial, certificate, subject, transaction_id, status, reason, changed_s ",
             "FROM certificates ORDER BY rowid"
         ))?;
         select.query_and_then([], record)?.collect()
@@ -158,7 +237,14 @@ fn record(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
         subject: row.get(2)?,
         transaction_id: row.get(3)?,
         status: CertificateStatus::from_name(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
-        changed_s: row.get(5)?,
+        reason: match row.get(5)? {
+            None => None,
+            Some(code) => {
+                let reason = RevocationReason::from_code(code);
+                Some(reason.ok_or(StoreError::Damaged("certificates.reason"))?)
+            }
+        },
+        changed_s: row.get(6)?,
     })
 }
 
@@ -173,7 +259,7 @@ mod tests {
             certificate: b"0\0",
             subject: "CN=CS-1",
             not_after_s: 9,
-            transaction_id,
+            transaction_id: Some(transaction_id),
         }
     }
 

@@ -1,11 +1,15 @@
-//! What must outlive the process, in SQLite: the certificates and what became of them, and the transactions.
+//! What must outlive the process, in SQLite: the certificates and what became of them, CRLs, and the transactions.
 
 mod certificates;
+mod crls;
+mod pending;
 mod transactions;
 
 pub(crate) use certificates::NewCertificate;
-pub use certificates::{CertificateRecord, CertificateStatus};
-pub(crate) use transactions::{Peer, State, Transaction};
+pub use certificates::{CertificateRecord, CertificateStatus, RevokeError};
+pub(crate) use crls::{Crl, NewCrl};
+pub use pending::PendingRequest;
+pub(crate) use transactions::{Decision, Peer, State, Transaction};
 
 use rusqlite::Connection;
 use std::{cell::Cell, fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
@@ -48,6 +52,8 @@ pub struct Store {
     open_before: Cell<usize>,
     /// When the ended CMP transactions were last looked through.
     forgot_s: Cell<u64>,
+    /// Changes when another process writes.
+    data_version: Cell<i64>,
 }
 
 impl Store {
@@ -89,6 +95,7 @@ impl Store {
             open: Cell::new(open),
             open_before: Cell::new(open),
             forgot_s: Cell::new(0),
+            data_version: Cell::new(0),
         })
     }
 
@@ -108,6 +115,33 @@ impl Store {
     pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
         self.open.set(self.open_before.get());
         self.execute("ROLLBACK")
+    }
+
+    /// Whether another process has written since this was asked last; the first time, yes.
+    pub(crate) fn was_changed_elsewhere(&self) -> Result<bool, StoreError> {
+        let mut select = self.connection.prepare_cached("PRAGMA data_version")?;
+        let version = select.query_row([], |row| row.get(0))?;
+        Ok(self.data_version.replace(version) != version)
+    }
+
+    /// The newest hierarchy that was announced here; 0 if none was.
+    pub(crate) fn generation(&self) -> Result<u32, StoreError> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT coalesce(max(number), 0) FROM generations")?;
+        Ok(select.query_row([], |row| row.get(0))?)
+    }
+
+    /// Announces a hierarchy whose files are there.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn announce_generation(&self, number: u32, now_s: u64) -> Result<(), StoreError> {
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO generations (number, began_s) VALUES (?1, ?2)")?;
+        insert.execute((number, now_s))?;
+        Ok(())
     }
 
     fn execute(&self, sql: &str) -> Result<(), StoreError> {

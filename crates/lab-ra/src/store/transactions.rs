@@ -24,6 +24,10 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    pub(crate) fn is_mac(&self) -> bool {
+        matches!(self, Self::Mac(_))
+    }
+
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Signer(a), Self::Signer(b)) => a.as_der() == b.as_der(),
@@ -44,6 +48,8 @@ pub(crate) enum State {
     Confirmed,
     /// The certificate needed no certConf.
     ImplicitlyConfirmed,
+    /// What was asked for is done; no certificate was issued.
+    Answered,
     /// Refused, by whichever side.
     Refused,
     /// The peer did not go on in time.
@@ -51,11 +57,12 @@ pub(crate) enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Waiting,
         Self::AwaitingCertConf,
         Self::Confirmed,
         Self::ImplicitlyConfirmed,
+        Self::Answered,
         Self::Refused,
         Self::Late,
     ];
@@ -70,6 +77,7 @@ impl State {
             Self::AwaitingCertConf => "awaiting-cert-conf",
             Self::Confirmed => "confirmed",
             Self::ImplicitlyConfirmed => "implicitly-confirmed",
+            Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Late => "late",
         }
@@ -81,24 +89,45 @@ impl State {
     }
 }
 
+/// What a person says to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing yet.
+    Open,
+    /// Yes.
+    Approved,
+    /// No, and what the requester is told.
+    Denied(String),
+}
+
 /// One transaction of a peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
     pub(crate) id: Vec<u8>,
     /// The name of the first message's body.
     pub(crate) body: String,
+    /// The profile that the path of the first message named.
+    pub(crate) profile: Option<String>,
+    /// An RA had put its protection around the first message.
+    pub(crate) is_vouched: bool,
     pub(crate) peer: Peer,
     /// How the peer protects: it may not change.
     pub(crate) protection_alg: ObjectIdentifier,
     pub(crate) state: State,
+    /// senderNonce of the peer's last message.
+    pub(crate) peer_nonce: Vec<u8>,
     /// senderNonce of our last message that wants an answer.
     pub(crate) sender_nonce: Vec<u8>,
     /// senderNonce of our message that the peer's last one answered.
     pub(crate) answered_nonce: Option<Vec<u8>>,
     /// The message whose answer is delayed.
     pub(crate) message: Option<Vec<u8>>,
+    /// The subject that it asks for, as a person reads it.
+    pub(crate) subject: String,
     /// pollReqs that will be answered with pollRep.
     pub(crate) polls_left: u32,
+    /// Where a person decides.
+    pub(crate) decision: Option<Decision>,
     /// Of the certificate that was issued.
     pub(crate) serial: Option<Vec<u8>>,
     pub(crate) began_s: u64,
@@ -120,19 +149,36 @@ impl Transaction {
         Self {
             id: id.to_vec(),
             body: body.into(),
+            profile: None,
+            is_vouched: false,
             peer,
             protection_alg,
             state: State::Waiting,
+            peer_nonce: Vec::new(),
             sender_nonce: Vec::new(),
             answered_nonce: None,
             message: None,
+            subject: String::new(),
             polls_left: 0,
+            decision: None,
             serial: None,
             began_s: now_s,
             deadline_s: now_s,
             was_open: false,
         }
     }
+
+    /// Whether it was open when it was loaded or stored last.
+    pub(crate) fn is_open_in_store(&self) -> bool {
+        self.was_open
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, body, profile, is_vouched, state, signer, mac_reference, protection_alg, peer_nonce, sender_nonce, \
+         answered_nonce, message, subject, polls_left, decision, denial, serial, began_s, deadline_s"
+    };
 }
 
 impl Store {
@@ -151,11 +197,11 @@ impl Store {
 
     /// A transaction that is open, or was not long ago.
     pub(crate) fn transaction(&self, id: &[u8]) -> Result<Option<Transaction>, StoreError> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, body, state, signer, mac_reference, protection_alg, sender_nonce, answered_nonce,
-                    message, polls_left, serial, began_s, deadline_s
-             FROM transactions WHERE id = ?1 AND protection_alg <> ''",
-        )?;
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM transactions WHERE id = ?1 AND protection_alg <> ''"
+        ))?;
         let row = select.query_row([id], |row| Ok(transaction(row))).optional()?;
         row.transpose()
     }
@@ -167,26 +213,40 @@ impl Store {
             Peer::Signer(signer) => (Some(signer.as_der()), None),
             Peer::Mac(reference) => (None, Some(reference)),
         };
-        let mut upsert = self.connection.prepare_cached(
-            "INSERT INTO transactions (id, body, state, signer, mac_reference, protection_alg, sender_nonce,
-                 answered_nonce, message, polls_left, serial, began_s, deadline_s, ended_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-             ON CONFLICT (id) DO UPDATE SET state = excluded.state, sender_nonce = excluded.sender_nonce,
-                 answered_nonce = excluded.answered_nonce, message = excluded.message,
-                 polls_left = excluded.polls_left, serial = excluded.serial,
-                 deadline_s = excluded.deadline_s, ended_s = excluded.ended_s",
-        )?;
+        let (decision, denial) = match &transaction.decision {
+            None => (None, None),
+            Some(Decision::Open) => (Some("open"), None),
+            Some(Decision::Approved) => (Some("approved"), None),
+            Some(Decision::Denied(why)) => (Some("denied"), Some(why)),
+        };
+        let mut upsert = self.connection.prepare_cached(concat!(
+            "INSERT INTO transactions (",
+            columns!(),
+            ", ended_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, peer_nonce = excluded.peer_nonce,
+                 sender_nonce = excluded.sender_nonce, answered_nonce = excluded.answered_nonce,
+                 message = excluded.message, polls_left = excluded.polls_left, decision = excluded.decision,
+                 denial = excluded.denial, serial = excluded.serial, deadline_s = excluded.deadline_s,
+                 ended_s = excluded.ended_s",
+        ))?;
         upsert.execute(params![
             transaction.id,
             transaction.body,
+            transaction.profile,
+            transaction.is_vouched,
             transaction.state.name(),
             signer,
             mac_reference,
             transaction.protection_alg.to_string(),
+            transaction.peer_nonce,
             transaction.sender_nonce,
             transaction.answered_nonce,
             transaction.message,
+            transaction.subject,
             transaction.polls_left,
+            decision,
+            denial,
             transaction.serial,
             transaction.began_s,
             is_open.then_some(transaction.deadline_s),
@@ -203,11 +263,11 @@ impl Store {
 
     /// An open transaction whose deadline is over.
     pub(crate) fn due_transaction(&self, now_s: u64) -> Result<Option<Transaction>, StoreError> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, body, state, signer, mac_reference, protection_alg, sender_nonce, answered_nonce,
-                    message, polls_left, serial, began_s, deadline_s
-             FROM transactions WHERE deadline_s < ?1 ORDER BY deadline_s LIMIT 1",
-        )?;
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM transactions WHERE deadline_s < ?1 ORDER BY deadline_s LIMIT 1"
+        ))?;
         let row = select.query_row([now_s], |row| Ok(transaction(row))).optional()?;
         row.transpose()
     }
@@ -219,7 +279,7 @@ impl Store {
         }
         self.forgot_s.set(now_s);
         let mut update = self.connection.prepare_cached(
-            "UPDATE transactions SET signer = NULL, mac_reference = NULL, protection_alg = '',
+            "UPDATE transactions SET signer = NULL, mac_reference = NULL, protection_alg = '', peer_nonce = x'',
                  sender_nonce = x'', answered_nonce = NULL, message = NULL
              WHERE ended_s < ?1 AND protection_alg <> ''",
         )?;
@@ -229,8 +289,9 @@ impl Store {
 }
 
 fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
-    let state = State::from_name(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
-    let peer = match (row.get::<_, Option<Vec<u8>>>(3)?, row.get(4)?) {
+    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    let state = State::from_name(text(4)?)?;
+    let peer = match (row.get::<_, Option<Vec<u8>>>(5)?, row.get(6)?) {
         (Some(der), _) => {
             let signer = Certificate::from_der(der);
             Peer::Signer(signer.map_err(|_| StoreError::Damaged("transactions.signer"))?)
@@ -238,21 +299,33 @@ fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
         (None, Some(reference)) => Peer::Mac(reference),
         (None, None) => return Err(StoreError::Damaged("transactions.mac_reference")),
     };
-    let protection_alg = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+    let decision: Option<String> = row.get(14)?;
+    let decision = match decision.as_deref() {
+        None => None,
+        Some("open") => Some(Decision::Open),
+        Some("approved") => Some(Decision::Approved),
+        Some("denied") => Some(Decision::Denied(row.get(15)?)),
+        Some(_) => return Err(StoreError::Damaged("transactions.decision")),
+    };
     Ok(Transaction {
         id: row.get(0)?,
         body: row.get(1)?,
+        profile: row.get(2)?,
+        is_vouched: row.get(3)?,
         peer,
-        protection_alg: ObjectIdentifier::new(protection_alg)
+        protection_alg: ObjectIdentifier::new(text(7)?)
             .map_err(|_| StoreError::Damaged("transactions.protection_alg"))?,
         state,
-        sender_nonce: row.get(6)?,
-        answered_nonce: row.get(7)?,
-        message: row.get(8)?,
-        polls_left: row.get(9)?,
-        serial: row.get(10)?,
-        began_s: row.get(11)?,
-        deadline_s: row.get::<_, Option<u64>>(12)?.unwrap_or_default(),
+        peer_nonce: row.get(8)?,
+        sender_nonce: row.get(9)?,
+        answered_nonce: row.get(10)?,
+        message: row.get(11)?,
+        subject: row.get(12)?,
+        polls_left: row.get(13)?,
+        decision,
+        serial: row.get(16)?,
+        began_s: row.get(17)?,
+        deadline_s: row.get::<_, Option<u64>>(18)?.unwrap_or_default(),
         was_open: state.is_open(),
     })
 }

@@ -1,25 +1,25 @@
-//! A client that builds each message by hand, so that it can build wrong ones.
+//! A client that builds each message by hand, so that it can build wrong ones. Each test uses a part of it.
+#![allow(dead_code)]
+
+mod bodies;
+
+pub use bodies::*;
 
 use cmp_message::{
-    AttributeTypeAndValue, BodyType, CMP_2021, CertConfirmContent, CertId, CertOrEncCert, CertReqMsg,
-    CertRequest, CertStatus, CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader,
-    PkiMessage, PkiStatus, PkiStatusInfo, PollReq, PopoSigningKey, ProofOfPossession, Raw, cert_conf_hash,
+    BodyType, CMP_2021, PkiBody, PkiHeader, PkiMessage, Raw,
     certificate::Certificate,
-    crypto::{AwsLc, Crypto, HashAlgorithm, KeyAlgorithm, SigningKey, aws_lc::SoftKey},
+    crypto::{AwsLc, KeyAlgorithm, SigningKey, aws_lc::SoftKey},
     mac::{MacAlgorithm, Secret},
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
 use der::{
     Decode,
-    asn1::{BitString, GeneralizedTime, OctetString},
+    asn1::{GeneralizedTime, OctetString},
     referenced::RefToOwned,
 };
-use lab_ra::{CertificateStatus, Idevid, Pki, Ra, RaConfig, Store};
+use lab_ra::{CertificateStatus, Credential as Issued, Pki, Ra, RaConfig, Store};
 use std::{collections::HashMap, time::Duration};
-use x509_cert::{
-    ext::{Extension, pkix::name::GeneralName},
-    name::Name,
-};
+use x509_cert::name::Name;
 
 pub const NOW_S: u64 = 1_800_000_000;
 
@@ -108,7 +108,7 @@ impl Client {
 
     /// A client with a manufacturer certificate that was made at this time, which its clock shows.
     pub fn with_idevid_at(now_s: u64, lab: &impl HasPki, serial_number: &str) -> Self {
-        let Idevid {
+        let Issued {
             certificate,
             key,
             chain,
@@ -207,6 +207,26 @@ impl Client {
         }
     }
 
+    /// A client with a certificate that the CA made without a request; with `is_ra` it speaks for others.
+    pub fn with_issued(ra: &Ra, subject: &str, is_ra: bool) -> Self {
+        let issued = ra.pki().issue(ra.store(), &name(subject), is_ra, NOW_S).unwrap();
+        let key = SoftKey::from_der(&issued.key).unwrap();
+        Self::new(
+            ra,
+            Credential::Signature {
+                key,
+                certificate: issued.certificate,
+                chain: issued.chain,
+            },
+        )
+    }
+
+    /// Begins something new.
+    pub fn begin(&mut self) {
+        self.transaction_id = random();
+        self.recip_nonce = None;
+    }
+
     pub fn send(&mut self, ra: &mut Ra, body: PkiBody) -> PkiMessage {
         self.send_with(ra, NOW_S, body, |_| {})
     }
@@ -267,126 +287,6 @@ impl Client {
         assert_eq!(answer.body.body_type(), BodyType::PkiConf);
         certificate
     }
-}
-
-/// A request with its proof of possession.
-pub fn request(key: &SoftKey, subject: &str, change: impl FnOnce(&mut CertTemplate)) -> CertReqMsg {
-    let mut cert_template = CertTemplate {
-        subject: Some(name(subject)),
-        public_key: Some(Decode::from_der(key.public_key()).unwrap()),
-        ..CertTemplate::default()
-    };
-    change(&mut cert_template);
-    proven(
-        key,
-        CertRequest {
-            cert_req_id: 0,
-            cert_template,
-            controls: None,
-        },
-    )
-}
-
-/// A kur's request for the certificate after `old`.
-pub fn update(key: &SoftKey, subject: &str, old: &Certificate) -> CertReqMsg {
-    let mut wanted = request(key, subject, |_| {}).cert_req.into_value();
-    let id = CertId {
-        issuer: GeneralName::DirectoryName(Name::from_der(old.issuer()).unwrap()),
-        serial_number: der::asn1::Int::new(old.serial_number()).unwrap(),
-    };
-    wanted.controls = Some(vec![AttributeTypeAndValue::old_cert_id(&id).unwrap()]);
-    proven(key, wanted)
-}
-
-pub fn proven(key: &SoftKey, cert_req: CertRequest) -> CertReqMsg {
-    let cert_req = Exact::new(cert_req).unwrap();
-    let signature = key.sign(cert_req.as_der()).unwrap();
-    CertReqMsg {
-        cert_req,
-        popo: Some(ProofOfPossession::Signature(PopoSigningKey {
-            poposk_input: None,
-            algorithm_identifier: key.algorithm().algorithm_identifier().ref_to_owned(),
-            signature: BitString::from_bytes(&signature).unwrap(),
-        })),
-        reg_info: None,
-    }
-}
-
-pub fn extension(oid: &str, critical: bool, value: &[u8]) -> Extension {
-    Extension {
-        extn_id: oid.parse().unwrap(),
-        critical,
-        extn_value: octets(value),
-    }
-}
-
-/// The certificate in an ip, cp or kup that grants it.
-pub fn issued(answer: &PkiMessage) -> Vec<u8> {
-    let (PkiBody::Ip(content) | PkiBody::Cp(content) | PkiBody::Kup(content)) = &*answer.body else {
-        panic!("not a certificate response: {:?}", answer.body);
-    };
-    match &content.response[0]
-        .certified_key_pair
-        .as_ref()
-        .unwrap()
-        .cert_or_enc_cert
-    {
-        CertOrEncCert::Certificate(raw) => raw.as_bytes().to_vec(),
-        CertOrEncCert::EncryptedCert(_) => panic!("encrypted"),
-    }
-}
-
-/// The status in a certificate response or error.
-pub fn status(answer: &PkiMessage) -> PkiStatusInfo {
-    match &*answer.body {
-        PkiBody::Ip(content) | PkiBody::Cp(content) | PkiBody::Kup(content) => {
-            content.response[0].status.clone()
-        }
-        PkiBody::Error(content) => content.pki_status_info.clone(),
-        body => panic!("no status in {}", body.body_type()),
-    }
-}
-
-/// The one reason of a refusal.
-pub fn failure(answer: &PkiMessage) -> PkiFailure {
-    let status = status(answer);
-    assert_eq!(status.status, PkiStatus::REJECTION, "{status}");
-    let reasons = status.fail_info.unwrap().iter().collect::<Vec<_>>();
-    assert_eq!(reasons.len(), 1);
-    reasons[0]
-}
-
-/// Accepts a certificate, with hashAlg where its signature has no hash.
-pub fn cert_status(certificate: &[u8]) -> CertStatus {
-    match cert_conf_hash(certificate) {
-        Some(hash) => CertStatus {
-            hash_alg: None,
-            ..cert_status_with(hash, certificate)
-        },
-        None => cert_status_with(HashAlgorithm::Sha512, certificate),
-    }
-}
-
-/// Accepts a certificate, with this hashAlg.
-pub fn cert_status_with(hash: HashAlgorithm, certificate: &[u8]) -> CertStatus {
-    CertStatus {
-        cert_hash: octets(AwsLc.digest(hash, certificate).unwrap().as_bytes()),
-        cert_req_id: 0,
-        status_info: None,
-        hash_alg: Some(hash.algorithm_identifier().ref_to_owned()),
-    }
-}
-
-pub fn cert_conf(certificate: &[u8]) -> PkiBody {
-    PkiBody::CertConf(CertConfirmContent::from([cert_status(certificate)]))
-}
-
-pub fn poll_req() -> PkiBody {
-    PkiBody::PollReq(vec![PollReq { cert_req_id: 0 }])
-}
-
-pub fn ask_implicit_confirm(header: &mut PkiHeader) {
-    header.general_info = Some(vec![InfoTypeAndValue::implicit_confirm().unwrap()]);
 }
 
 pub fn octets(bytes: &[u8]) -> OctetString {

@@ -1,7 +1,7 @@
 //! Which certificates are given out: what a template may ask for, and what is added to it.
 
 use cmp_message::{
-    CertReqMsg, CertTemplate, PkiFailure,
+    CertTemplate, PkiFailure,
     crypto::{KeyAlgorithm, SigningKey},
 };
 use const_oid::{ObjectIdentifier, db::rfc5280};
@@ -12,7 +12,7 @@ use x509_cert::ext::{
 };
 
 use crate::{
-    Authority, PkiError,
+    Authority, PkiError, Profile,
     pki::BACKDATE_S,
     ra::Refusal,
     x509::{self, Content},
@@ -36,6 +36,7 @@ pub(crate) struct Order {
     public_key: Vec<u8>,
     /// DER of the extensions that come from the request.
     extensions: Vec<Vec<u8>>,
+    lifetime_s: u64,
     not_after_s: Option<u64>,
     modified: bool,
 }
@@ -51,27 +52,24 @@ pub(crate) struct Issued {
 
 impl Order {
     /// Takes what the template asks for, or refuses it.
-    pub(crate) fn new(request: &CertReqMsg, now_s: u64) -> Result<Self, Refusal> {
-        let template = &request.cert_req.cert_template;
-        if template.version.is_some_and(|version| version != 2) {
-            return Err(bad_template("version must be 2, which is version 3"));
-        }
-        let public_key = public_key(template)?;
+    pub(crate) fn new(template: &CertTemplate, profile: &Profile, now_s: u64) -> Result<Self, Refusal> {
+        check_fields(template)?;
         let subject = template
             .subject
             .as_ref()
             .ok_or_else(|| bad_template("there is no subject"))?;
-        let subject_der = subject.to_der().map_err(cannot_encode)?;
+        profile.check_subject(subject).map_err(bad_template)?;
         let mut order = Self {
             subject_text: subject.to_string(),
-            subject: subject_der,
-            public_key,
+            subject: subject.to_der().map_err(cannot_encode)?,
+            public_key: public_key(template, profile)?,
             extensions: Vec::new(),
+            lifetime_s: profile.certificate_lifetime_s,
             not_after_s: None,
             modified: false,
         };
         order.take_validity(template, now_s)?;
-        order.take_extensions(template.extensions.as_deref().unwrap_or_default())?;
+        order.take_extensions(template.extensions.as_deref().unwrap_or_default(), profile)?;
         Ok(order)
     }
 
@@ -79,14 +77,24 @@ impl Order {
         &self.subject_text
     }
 
+    /// DER of the Name.
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
     /// DER of the SubjectPublicKeyInfo.
     pub(crate) fn public_key(&self) -> &[u8] {
         &self.public_key
     }
 
-    /// Makes the certificate. It lasts `lifetime_s`, or less if that was asked for, and not beyond its CA.
-    pub(crate) fn certify(&self, ca: &Authority, now_s: u64, lifetime_s: u64) -> Result<Issued, PkiError> {
-        let longest = now_s.saturating_add(lifetime_s).min(ca.not_after_s());
+    /// Makes the certificate. It lasts as long as its profile says, or less if that was asked for, and not beyond its CA.
+    pub(crate) fn certify(
+        &self,
+        ca: &Authority,
+        crl_distribution_point: Option<&str>,
+        now_s: u64,
+    ) -> Result<Issued, PkiError> {
+        let longest = now_s.saturating_add(self.lifetime_s).min(ca.not_after_s());
         let not_after_s = self.not_after_s.map_or(longest, |asked| asked.min(longest));
         let mut extensions = vec![
             x509::subject_key_identifier(&x509::key_identifier(&self.public_key)?)?,
@@ -94,6 +102,9 @@ impl Order {
             x509::basic_constraints(None)?,
         ];
         extensions.extend(self.extensions.iter().cloned());
+        if let Some(url) = crl_distribution_point {
+            extensions.push(x509::crl_distribution_point(url)?);
+        }
         let serial = x509::random_serial()?;
         let content = Content {
             serial,
@@ -125,18 +136,22 @@ impl Order {
         }
     }
 
-    fn take_extensions(&mut self, asked: &[Extension]) -> Result<(), Refusal> {
+    fn take_extensions(&mut self, asked: &[Extension], profile: &Profile) -> Result<(), Refusal> {
         let mut seen = Vec::new();
         for extension in asked {
             if seen.contains(&extension.extn_id) {
                 return Err(bad_template("an extension is there twice"));
             }
             seen.push(extension.extn_id);
-            self.take_extension(extension)?;
+            self.take_extension(extension, profile)?;
         }
         if !seen.contains(&rfc5280::ID_CE_KEY_USAGE) {
             self.extensions
                 .push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE).map_err(cannot_encode)?);
+        }
+        if !profile.ext_key_usages.is_empty() {
+            let usages = x509::ext_key_usage(&profile.ext_key_usages).map_err(cannot_encode)?;
+            self.extensions.push(usages);
         }
         if self.subject == EMPTY_NAME && !seen.contains(&rfc5280::ID_CE_SUBJECT_ALT_NAME) {
             return Err(bad_template(
@@ -146,7 +161,7 @@ impl Order {
         Ok(())
     }
 
-    fn take_extension(&mut self, extension: &Extension) -> Result<(), Refusal> {
+    fn take_extension(&mut self, extension: &Extension, profile: &Profile) -> Result<(), Refusal> {
         let value = extension.extn_value.as_bytes();
         let mut critical = extension.critical;
         match extension.extn_id {
@@ -169,6 +184,13 @@ impl Order {
                 let usages = ExtendedKeyUsage::from_der(value).map_err(|e| malformed("extKeyUsage", e))?;
                 if usages.0.iter().any(|usage| PKI_USAGES.contains(usage)) {
                     return Err(bad_template("an end entity gets no extKeyUsage of the PKI's own"));
+                }
+                if !profile.ext_key_usages.is_empty() {
+                    self.modified |= usages
+                        .0
+                        .iter()
+                        .any(|usage| !profile.ext_key_usages.contains(usage));
+                    return Ok(());
                 }
             }
             rfc5280::ID_CE_BASIC_CONSTRAINTS => {
@@ -197,8 +219,24 @@ impl Order {
     }
 }
 
-/// DER of the public key: only keys that are good for something get a certificate.
-fn public_key(template: &CertTemplate) -> Result<Vec<u8>, Refusal> {
+/// The fields that a requester has no say in (RFC 4211 §5).
+fn check_fields(template: &CertTemplate) -> Result<(), Refusal> {
+    if template.version.is_some_and(|version| version != 2) {
+        return Err(bad_template("version must be 2, which is version 3"));
+    }
+    if template.serial_number.is_some()
+        || template.signing_alg.is_some()
+        || template.issuer_uid.is_some()
+        || template.subject_uid.is_some()
+    {
+        let text = "serialNumber, signingAlg and unique identifiers are not for the requester to choose";
+        return Err(bad_template(text));
+    }
+    Ok(())
+}
+
+/// DER of the public key: only keys that are good enough, and of a type that the profile wants, get a certificate.
+fn public_key(template: &CertTemplate, profile: &Profile) -> Result<Vec<u8>, Refusal> {
     let key = template
         .public_key
         .as_ref()
@@ -206,7 +244,10 @@ fn public_key(template: &CertTemplate) -> Result<Vec<u8>, Refusal> {
         .to_der()
         .map_err(cannot_encode)?;
     match KeyAlgorithm::of_public_key(&key) {
-        Ok(_) => Ok(key),
+        Ok(algorithm) if profile.key_algorithms.contains(&algorithm) => Ok(key),
+        Ok(algorithm) => {
+            Err(bad_template("the publicKey is of a type that gets no certificate here").because(algorithm))
+        }
         Err(reason) => Err(bad_template("the publicKey is not acceptable").because(reason)),
     }
 }

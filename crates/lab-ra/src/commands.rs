@@ -1,0 +1,206 @@
+//! What each command does.
+
+use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
+use der::pem::{self, LineEnding};
+use lab_ra::{
+    Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, Pki, PkiError, PollAfter, Ra,
+    RaConfig, RevocationReason, Store,
+    http::{self, unix_now_s},
+};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use x509_cert::name::Name;
+
+use crate::{
+    Failure,
+    cli::{ApproveArg, ImplicitConfirmArg, ServeArgs},
+};
+
+pub(crate) fn init(state: &Path, algorithm: KeyAlgorithm) -> Result<(), Failure> {
+    Pki::generate(algorithm, unix_now_s())?.save(state)?;
+    say(format_args!("trust anchor: {}", state.join("root.pem").display()))
+}
+
+pub(crate) fn issue_idevid(state: &Path, serial: &str, out: &Path) -> Result<(), Failure> {
+    Pki::load(state)?.issue_idevid(serial, unix_now_s())?.save(out)?;
+    say(format_args!(
+        "manufacturer certificate: {}",
+        out.join("cert.pem").display()
+    ))
+}
+
+pub(crate) fn issue(state: &Path, subject: &Name, out: &Path, is_ra: bool) -> Result<(), Failure> {
+    let (pki, store) = open(state)?;
+    let credential = pki.issue(&store, subject, is_ra, unix_now_s())?;
+    save(&credential, out)
+}
+
+pub(crate) fn certificates(state: &Path) -> Result<(), Failure> {
+    let (_, store) = open(state)?;
+    let mut stdout = io::stdout().lock();
+    for one in store.certificates()? {
+        let subject = one.subject.replace(char::is_control, " ");
+        let reason = one.reason.map_or("", RevocationReason::name);
+        writeln!(
+            stdout,
+            "{:9} {} {subject} {reason}",
+            one.status.name(),
+            one.serial_hex()
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn revoke(state: &Path, serial: &[u8], reason: RevocationReason) -> Result<(), Failure> {
+    let (_, store) = open(state)?;
+    Ok(store.revoke(serial, reason, unix_now_s())?)
+}
+
+pub(crate) fn crl(state: &Path, out: &Path, generation: Option<u32>) -> Result<(), Failure> {
+    let (pki, store) = open(state)?;
+    let generation = generation.unwrap_or(pki.generation());
+    let crl = Ra::new(pki, RaConfig::default(), store)?.crl(generation, unix_now_s())?;
+    let crl = crl.ok_or(Failure::NoGeneration(generation))?;
+    let pem = pem::encode_string("X509 CRL", LineEnding::LF, &crl).map_err(io::Error::other)?;
+    Ok(fs::write(out, pem)?)
+}
+
+pub(crate) fn roll_over(state: &Path) -> Result<(), Failure> {
+    let (mut pki, store) = open(state)?;
+    let now_s = unix_now_s();
+    pki.roll_over(now_s)?;
+    pki.save_generation(state)?;
+    store.announce_generation(pki.generation(), now_s)?;
+    let folder = state.join(pki.generation().to_string());
+    say(format_args!(
+        "new trust anchor: {}",
+        folder.join("root.pem").display()
+    ))
+}
+
+pub(crate) fn pending(state: &Path) -> Result<(), Failure> {
+    let (_, store) = open(state)?;
+    let now_s = unix_now_s();
+    let mut stdout = io::stdout().lock();
+    for one in store.pending_requests()? {
+        let subject = one.subject.replace(char::is_control, " ");
+        let since_s = now_s.saturating_sub(one.began_s);
+        writeln!(stdout, "{} {since_s} {} {subject}", one.number, one.body)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn approve(state: &Path, number: u64) -> Result<(), Failure> {
+    let (_, store) = open(state)?;
+    store.approve(number)?.then_some(()).ok_or(Failure::NotPending)
+}
+
+pub(crate) fn deny(state: &Path, number: u64, why: &str) -> Result<(), Failure> {
+    let (_, store) = open(state)?;
+    store.deny(number, why)?.then_some(()).ok_or(Failure::NotPending)
+}
+
+pub(crate) fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let (pki, store) = open(&args.state)?;
+    let (config, initial) = config(&args)?;
+    if let Some(initial) = initial {
+        issue_initial(&pki, &store, &initial)?;
+    }
+    let ra = Ra::new(pki, config, store)?;
+    Runtime::new()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let listener = TcpListener::bind(&args.listen)
+            .await
+            .map_err(|error| Failure::Listen {
+                address: args.listen.clone(),
+                error,
+            })?;
+        say(format_args!("listening on {}", listener.local_addr()?))?;
+        let stop = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        Ok(http::serve(listener, Arc::new(Mutex::new(ra)), stop).await?)
+    })
+}
+
+/// The configuration file with the options before it.
+fn config(args: &ServeArgs) -> Result<(RaConfig, Option<InitialCertificate>), Failure> {
+    let (mut config, initial) = match &args.config {
+        None => (RaConfig::default(), None),
+        Some(file) => {
+            let file = ConfigFile::read(file)?;
+            (file.ra, file.initial)
+        }
+    };
+    match args.implicit_confirm {
+        Some(ImplicitConfirmArg::Grant) => config.implicit_confirm = ImplicitConfirm::Grant,
+        Some(ImplicitConfirmArg::Ignore) => config.implicit_confirm = ImplicitConfirm::Ignore,
+        None => {}
+    }
+    match args.approve {
+        Some(ApproveArg::Auto) => config.approval = Approval::Auto,
+        Some(ApproveArg::Person) => config.approval = Approval::Person,
+        None => {}
+    }
+    if let Some((polls, check_after_s)) = args.poll_after {
+        config.poll_after = Some(PollAfter { polls, check_after_s });
+    }
+    if !args.delay.is_empty() {
+        config.delayed.clone_from(&args.delay);
+    }
+    if let Some(confirm_wait_s) = args.confirm_wait {
+        config.confirm_wait_s = confirm_wait_s;
+    }
+    if let Some(days) = args.days {
+        config.default_profile.certificate_lifetime_s = u64::from(days) * 86_400;
+    }
+    if args.max_clock_skew.is_some() {
+        config.header.max_clock_skew_s = args.max_clock_skew;
+    }
+    for secret in &args.secret {
+        let value = Secret::new(secret.value.as_bytes().to_vec());
+        config
+            .secrets
+            .insert(secret.reference.clone().into_bytes(), value);
+    }
+    Ok((config, initial))
+}
+
+fn issue_initial(pki: &Pki, store: &Store, initial: &InitialCertificate) -> Result<(), Failure> {
+    if initial.out.join("cert.pem").exists() {
+        return Ok(());
+    }
+    let credential = pki.issue(store, &initial.subject, false, unix_now_s())?;
+    credential.save(&initial.out)?;
+    tracing::info!(folder = %initial.out.display(), "first certificate issued");
+    Ok(())
+}
+
+fn save(credential: &Credential, out: &Path) -> Result<(), Failure> {
+    credential.save(out)?;
+    say(format_args!("certificate: {}", out.join("cert.pem").display()))
+}
+
+/// A state folder: only one that `init` made gets a database.
+fn open(state: &Path) -> Result<(Pki, Store), PkiError> {
+    Ok((Pki::load(state)?, Store::open(&state.join("state.sqlite"))?))
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}

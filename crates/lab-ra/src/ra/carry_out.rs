@@ -1,0 +1,156 @@
+//! Does what was asked for. An RA whose CA is elsewhere does something else here.
+
+use cmp_message::{
+    CertOrEncCert, CertifiedKeyPair, InfoTypeAndValue, PkiBody, PkiStatus, PkiStatusInfo, Raw, general,
+};
+use der::asn1::Null;
+
+use super::{
+    Exchange, Failure, Ra, RequestKind,
+    answer::{Reply, generalized_time},
+    check::{Issue, Task},
+};
+use crate::{
+    CertificateStatus, ImplicitConfirm,
+    store::{NewCertificate, State, Transaction, hex},
+};
+
+impl Ra {
+    /// Does it, and stores what becomes of the transaction.
+    pub(super) fn carry_out(
+        &mut self,
+        exchange: &Exchange<'_>,
+        transaction: Transaction,
+        task: Task,
+    ) -> Result<Reply, Failure> {
+        match task {
+            Task::Issue(issue) => self.issue(exchange, transaction, &issue),
+            Task::Confirm(is_accepted) => {
+                let end = match is_accepted {
+                    true => State::Confirmed,
+                    false => State::Refused,
+                };
+                self.finish(exchange.now_s, transaction, end)?;
+                Ok(Reply::new(PkiBody::PkiConf(Null)))
+            }
+            Task::Revoke(revocation) => {
+                let reply = self.revoke(exchange.now_s, &revocation)?;
+                self.finish(exchange.now_s, transaction, State::Answered)?;
+                Ok(reply)
+            }
+            Task::Answer(question) => {
+                let reply = self.answer_question(exchange.now_s, question)?;
+                // One that was answered at once has left no trace and needs none.
+                if transaction.is_open_in_store() {
+                    self.finish(exchange.now_s, transaction, State::Answered)?;
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    /// Issues, records and hands out a certificate.
+    fn issue(
+        &mut self,
+        exchange: &Exchange<'_>,
+        mut transaction: Transaction,
+        issue: &Issue,
+    ) -> Result<Reply, Failure> {
+        let (now_s, order, pki) = (exchange.now_s, &issue.order, self.pki());
+        let distribution_point = self.crl_distribution_point(pki.generation());
+        let issued = order.certify(&pki.ca, distribution_point.as_deref(), now_s)?;
+        let record = NewCertificate {
+            serial: &issued.serial,
+            generation: pki.generation(),
+            certificate: &issued.certificate,
+            subject: order.subject_text(),
+            not_after_s: issued.not_after_s,
+            transaction_id: Some(&transaction.id),
+        };
+        self.store.record(record, now_s)?;
+        tracing::info!(
+            serial = hex(&issued.serial),
+            subject = order.subject_text(),
+            transaction = hex(&transaction.id),
+            "certificate issued"
+        );
+        let grant = issue.implicit_confirm && self.config.implicit_confirm == ImplicitConfirm::Grant;
+        if grant {
+            self.store
+                .settle(&issued.serial, CertificateStatus::Confirmed, now_s)?;
+        }
+        transaction.state = match grant {
+            true => State::ImplicitlyConfirmed,
+            false => State::AwaitingCertConf,
+        };
+        transaction.deadline_s = now_s.saturating_add(self.config.confirm_wait_s);
+        transaction.sender_nonce = exchange.nonce.clone();
+        transaction.message = None;
+        transaction.serial = Some(issued.serial.to_vec());
+        self.store.save(&mut transaction, now_s)?;
+        let status = match issued.modified {
+            true => PkiStatus::GRANTED_WITH_MODS,
+            false => PkiStatus::ACCEPTED,
+        };
+        self.hand_out(&transaction, issue.kind, status.into(), &issued.certificate)
+    }
+
+    /// The response with a certificate of this transaction.
+    pub(super) fn hand_out(
+        &self,
+        transaction: &Transaction,
+        kind: RequestKind,
+        status: PkiStatusInfo,
+        certificate: &[u8],
+    ) -> Result<Reply, Failure> {
+        // A root that comes under a signature is no trust anchor unless the receiver knows the signer for one who may
+        // say so; under a shared secret it is (RFC 9483 §4.1.1, §4.1.5).
+        let with_root = transaction.peer.is_mac() || self.config.ca_pubs_under_signature;
+        let ca_pubs = with_root.then(|| vec![self.answerer.root_certificate().clone()]);
+        let pair = CertifiedKeyPair {
+            cert_or_enc_cert: CertOrEncCert::Certificate(Raw::new(certificate)?),
+            private_key: None,
+            publication_info: None,
+        };
+        let info = match transaction.state {
+            State::ImplicitlyConfirmed => InfoTypeAndValue::implicit_confirm()?,
+            _ => InfoTypeAndValue {
+                info_type: general::CONFIRM_WAIT_TIME,
+                info_value: Some(generalized_time(transaction.deadline_s)?),
+            },
+        };
+        let mut reply = Reply::certificate_response(kind, status, Some(pair), ca_pubs);
+        reply.general_info = vec![info];
+        Ok(reply)
+    }
+
+    /// Ends the transaction and settles what becomes of its certificate, if there is one.
+    pub(super) fn finish(
+        &mut self,
+        now_s: u64,
+        mut transaction: Transaction,
+        end: State,
+    ) -> Result<(), Failure> {
+        let status = match end {
+            State::Confirmed => CertificateStatus::Confirmed,
+            _ => CertificateStatus::Refused,
+        };
+        if let Some(serial) = &transaction.serial {
+            self.store.settle(serial, status, now_s)?;
+        }
+        transaction.state = end;
+        self.store.save(&mut transaction, now_s)?;
+        Ok(())
+    }
+
+    /// Ends the transaction because of a refusal; what is the server's own fault ends nothing.
+    pub(super) fn give_up(&mut self, now_s: u64, transaction: Transaction, failure: Failure) -> Failure {
+        match failure {
+            Failure::Own(error) => Failure::Own(error),
+            Failure::Refused(refusal) => match self.finish(now_s, transaction, State::Refused) {
+                Ok(()) => Failure::Refused(refusal),
+                Err(failure) => failure,
+            },
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What is wrong with a nested message.
+
+use super::*;
+use cmp_message::crypto::SigningKey;
+use der::asn1::BitString;
+
+/// A nested message of an RA around this one; its header has the same transactionID and senderNonce, then is changed.
+fn wrap(lab: &Lab, inner: &[Vec<u8>], change: impl FnOnce(&mut PkiHeader)) -> Vec<u8> {
+    let mut ra = Client::with_issued(&lab.ra, "CN=RA", true);
+    let header = inner.first().map(|inner| PkiMessage::peek_header(inner).unwrap());
+    if let Some(header) = &header {
+        ra.transaction_id = header
+            .transaction_id
+            .as_ref()
+            .unwrap()
+            .as_bytes()
+            .try_into()
+            .unwrap();
+    }
+    ra.message(nested(inner), |outer| {
+        outer.sender_nonce = header.map_or(outer.sender_nonce.take(), |header| header.sender_nonce);
+        change(outer);
+    })
+}
+
+/// Forgets the RA's own certificate, so that a row can say that there is nothing.
+fn nothing_but_the_ra(lab: &Lab) {
+    let all = lab.ra.store().certificates().unwrap();
+    assert!(all.iter().all(|one| one.subject == "CN=RA"));
+    assert_eq!(lab.ra.store().open_transaction_count(), 0);
+}
+
+#[test]
+fn a_wrong_nested_message_is_refused() {
+    type Send = fn(&mut Lab) -> Vec<u8>;
+    let rows: [(&str, Send, F); 8] = [
+        (
+            "another transactionID than inside",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                wrap(lab, &[inner], |header| {
+                    header.transaction_id = Some(octets(&[9; 16]))
+                })
+            },
+            F::BadRequest,
+        ),
+        (
+            "another senderNonce than inside",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                wrap(lab, &[inner], |header| {
+                    header.sender_nonce = Some(octets(&[9; 16]))
+                })
+            },
+            F::BadSenderNonce,
+        ),
+        (
+            "a MAC outside",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                with_mac(lab, "s3cret").message(nested(&[inner]), |_| {})
+            },
+            F::WrongIntegrity,
+        ),
+        (
+            "a bad protection inside",
+            |lab| {
+                let mut inner = PkiMessage::from_bytes(&lab.client.message(lab.ir(), |_| {})).unwrap();
+                let other = key().sign(b"something else").unwrap();
+                inner.protection = Some(BitString::from_bytes(&other).unwrap());
+                wrap(lab, &[inner.to_bytes().unwrap()], |_| {})
+            },
+            F::BadMessageCheck,
+        ),
+        ("nothing inside", |lab| wrap(lab, &[], |_| {}), F::BadRequest),
+        (
+            "nested in nested",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                let inner = wrap(lab, &[inner], |_| {});
+                wrap(lab, &[inner], |_| {})
+            },
+            F::BadRequest,
+        ),
+        (
+            "by one that is no RA",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                let mut other = Client::with_idevid(&lab.ra, "CS-2");
+                other.transaction_id = lab.client.transaction_id;
+                let nonce = PkiMessage::peek_header(&inner).unwrap().sender_nonce;
+                other.message(nested(&[inner]), |header| header.sender_nonce = nonce)
+            },
+            F::NotAuthorized,
+        ),
+        (
+            "the same transactionID twice in a batch",
+            |lab| {
+                let one = lab.client.message(lab.ir(), |_| {});
+                let two = lab.client.message(lab.ir(), |_| {});
+                wrap(lab, &[one, two], |header| {
+                    header.transaction_id = Some(octets(&[9; 16]));
+                    header.sender_nonce = Some(octets(&[9; 16]));
+                })
+            },
+            F::TransactionIdInUse,
+        ),
+    ];
+    for (name, message, expected) in rows {
+        let mut lab = Lab::new(usual);
+        let message = message(&mut lab);
+        let answer = lab.post(&message);
+        assert_eq!(answer.body.body_type(), Error, "{name}");
+        assert_eq!(failure(&answer), expected, "{name}");
+        nothing_but_the_ra(&lab);
+    }
+}
