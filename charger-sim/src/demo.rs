@@ -15,8 +15,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Failure,
+    decode::text::printable,
     report::Report,
-    station::{self, Operation, Print},
+    station::{self, Operation, Operations, Print},
 };
 
 /// What the demo is told.
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let print: Print = if args.json {
         Arc::new(|_| ())
     } else {
-        Arc::new(|line| println!("{line}"))
+        Arc::new(|line| println!("{}", printable(line)))
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::operation)?;
     let report = runtime.block_on(play(&print)).map_err(Failure::Operation)?;
@@ -132,7 +133,8 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
     ));
     let mut report = Report::default();
     for scene in SCENES {
-        print(&format!("\n{}", scene.title));
+        print("");
+        print(scene.title);
         let started = Instant::now();
         let args = scene.args(bridge, folder.path());
         let inner = station::run_until(&args, Arc::clone(print), std::future::pending());
@@ -159,7 +161,8 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
     } else {
         "something is wrong"
     };
-    print(&format!("\n{} scenes, {verdict}", SCENES.len()));
+    print("");
+    print(&format!("{} scenes, {verdict}", SCENES.len()));
     Ok(report)
 }
 
@@ -168,7 +171,7 @@ impl Scene {
         let device = folder.join("device");
         let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
         station::Args {
-            key_type: KeyAlgorithm::P256,
+            key_type: None,
             keygen: station::Keygen::Local,
             csms: format!("ws://{bridge}/ocpp"),
             id: self.id.into(),
@@ -186,7 +189,12 @@ impl Scene {
             implicit_confirm: false,
             timeout: 60,
             report: None,
-            operations: self.operations.to_vec(),
+            san: Vec::new(),
+            profile: None,
+            reason: None,
+            root: None,
+            crl_issuer: None,
+            operations: Operations(self.operations.to_vec()),
         }
     }
 }

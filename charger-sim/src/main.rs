@@ -33,7 +33,7 @@ enum Command {
     Tunnel(tunnel::Args),
     /// Prints OCPP frames, CMP messages or certificates as text.
     Decode(decode::Args),
-    /// Is a station that enrols and updates, and keeps what it got.
+    /// Is a station: asks for certificates, renews, revokes, and keeps what it got.
     Station(station::Args),
 }
 

@@ -1,7 +1,14 @@
-//! `charger-sim station`: a station that enrols and updates over OCPP, and keeps what it got.
+//! `charger-sim station`: a station with every operation of RFC 9483 §4 over OCPP, which keeps what it got.
 
 mod credentials;
+mod keep;
+mod notes;
+mod operation;
+mod request;
+mod san;
+mod shown;
 mod task;
+mod template;
 
 use std::{
     fmt,
@@ -19,15 +26,19 @@ use serde_json::json;
 
 use crate::{
     Failure,
+    decode::text::printable,
     link::{self, Clock, Event, Link},
     report::Report,
     transcript::ExchangeTraffic,
 };
 pub use credentials::Secret;
+pub use operation::{Operation, Operations, Reason};
+pub use san::AltName;
 use task::Task;
 
 /// What the station is given.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = operation::AFTER_HELP)]
 pub struct Args {
     /// Where the CSMS is, without the identity: ws://HOST:PORT/PATH.
     #[arg(long, value_name = "URL")]
@@ -41,7 +52,7 @@ pub struct Args {
     /// Directory for credentials and unfinished work; files have mode 0600. A station started again goes on there.
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
-    /// Manufacturer certificate (PEM) that protects the first enrolment.
+    /// Manufacturer certificate (PEM) that protects what no certificate in use can.
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "secret")]
     pub cert: Option<PathBuf>,
     /// Its private key (PEM, PKCS #8 or SEC 1, not encrypted).
@@ -50,24 +61,42 @@ pub struct Args {
     /// Certificates between it and its root (PEM).
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub chain: Option<PathBuf>,
-    /// Shared secret that protects the first enrolment instead: its reference, a colon, the secret.
+    /// Shared secret that protects it instead: its reference, a colon, the secret.
     #[arg(long, value_name = "REF:VALUE")]
     pub secret: Option<Secret>,
-    /// Trust anchors for the RA and for issued certificates (PEM).
+    /// The first trust anchors, for the RA and for issued certificates (PEM). Those that root-update has brought are in STATE.
     #[arg(long, value_name = "FILE")]
     pub trust: PathBuf,
     /// Name of the RA or CA, as in `CN=My RA,O=Operator`. Default: empty.
     #[arg(long, value_name = "DN")]
     pub recipient: Option<String>,
-    /// Subject of the certificate. Default: `CN=` and the identity; in an update the one of the old certificate.
+    /// Subject of the certificate. Default: of the one in use, in an enrolment `CN=` and the identity.
     #[arg(long, value_name = "DN")]
     pub subject: Option<String>,
-    /// The type of the keys that it makes: p256, p384, p521, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87.
-    #[arg(long, value_name = "TYPE", default_value_t = KeyAlgorithm::P256)]
-    pub key_type: KeyAlgorithm,
+    /// The type of the keys that it makes: p256, p384, p521, ed25519, ml-dsa-44, ml-dsa-65 or ml-dsa-87. Default: the first
+    /// of these that the template that is kept accepts.
+    #[arg(long, value_name = "TYPE")]
+    pub key_type: Option<KeyAlgorithm>,
     /// Who makes the key of a certificate: the station, or the RA, which delivers it encrypted. OCPP wants the station to.
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Keygen::Local)]
     pub keygen: Keygen,
+    /// Names for subjectAltName, separated by commas: DNS:NAME, IP:ADDRESS, URI:URI, email:ADDRESS. Default: none, in an
+    /// update those of the old certificate.
+    #[arg(long, value_name = "KIND:NAME", value_delimiter = ',')]
+    pub san: Vec<AltName>,
+    /// Name of the certificate profile to ask the RA for. Default: that of the template that is kept, else none.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Why revoke: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation,
+    /// certificateHold, privilegeWithdrawn or aACompromise. Default: unspecified.
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<Reason>,
+    /// Trust anchor (PEM) whose successor root-update asks for. Default: the newest.
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// Certificate (PEM) of the CA whose CRL crl asks for; it is trusted. Default: the issuer of the certificate in use.
+    #[arg(long, value_name = "FILE")]
+    pub crl_issuer: Option<PathBuf>,
     /// Largest OCPP-J frame, in bytes, that this station takes and sends; at least 512.
     #[arg(long, value_name = "BYTES", default_value_t = 3_500, value_parser = clap::value_parser!(u32).range(512..))]
     pub unit: u32,
@@ -83,9 +112,32 @@ pub struct Args {
     /// Write what came out as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// What to do: enroll, update, or both separated by a comma.
-    #[arg(value_delimiter = ',', required = true)]
-    pub operations: Vec<Operation>,
+    /// What to do.
+    #[command(flatten)]
+    pub operations: Operations,
+}
+
+impl Args {
+    /// A flag that no operation looks at is a mistake.
+    fn check(&self) -> anyhow::Result<()> {
+        let certificates = &["enroll", "certify", "update"][..];
+        let profiles = &["enroll", "certify", "csr", "update", "template"][..];
+        for (given, flag, of) in [
+            (!self.san.is_empty(), "--san", certificates),
+            (self.profile.is_some(), "--profile", profiles),
+            (self.reason.is_some(), "--reason", &["revoke"][..]),
+            (self.root.is_some(), "--root", &["root-update"][..]),
+            (self.crl_issuer.is_some(), "--crl-issuer", &["crl"][..]),
+        ] {
+            let used = self
+                .operations
+                .0
+                .iter()
+                .any(|operation| of.contains(&operation.name()));
+            anyhow::ensure!(!given || used, "{flag} is only for {}", of.join(", "));
+        }
+        Ok(())
+    }
 }
 
 /// A route's name.
@@ -116,26 +168,6 @@ pub enum Keygen {
     Central,
 }
 
-/// Something that a station can be told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Operation {
-    /// A first certificate (`ir`), proven by manufacturer certificate or shared secret.
-    Enroll,
-    /// A new key and certificate (`kur`) in place of the one in the state directory.
-    Update,
-}
-
-impl Operation {
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Enroll => "enroll",
-            Self::Update => "update",
-        }
-    }
-}
-
 /// What was seen on the wire since it was last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -144,7 +176,7 @@ pub(crate) struct Seen {
     trouble: Option<String>,
 }
 
-/// Lines for a person.
+/// Prints a line for a person. What it is given may come from a peer.
 pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The subcommand.
@@ -156,7 +188,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let print: Print = if to_stdout {
         Arc::new(|_| ())
     } else {
-        Arc::new(|line| println!("{line}"))
+        Arc::new(|line| println!("{}", printable(line)))
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::operation)?;
     let report = runtime.block_on(run_until(args, print, crate::signals::stopped()))?;
@@ -191,6 +223,7 @@ pub async fn run_until(
     print: Print,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<Report, Failure> {
+    args.check().map_err(Failure::Input)?;
     let clock = Clock::start();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let task = Task::new(args, Arc::clone(&seen), Arc::clone(&print), clock).map_err(Failure::Input)?;

@@ -86,7 +86,7 @@ pub(super) fn write_request(text: &mut Text, der: &[u8]) -> der::Result<()> {
 }
 
 /// A name; one without anything in it is called so.
-pub(super) fn name(name: &Name) -> String {
+pub(crate) fn name(name: &Name) -> String {
     if name.is_empty() {
         "NULL-DN".into()
     } else {
@@ -103,11 +103,16 @@ fn public_key(text: &mut Text, key: &SubjectPublicKeyInfoOwned) {
 /// Extensions, those that matter to CMP in words, the others by name and size.
 pub(super) fn extensions(text: &mut Text, extensions: &[Extension]) {
     for extension in extensions {
-        let critical = if extension.critical { " (critical)" } else { "" };
-        let value = extension_value(extension)
-            .unwrap_or_else(|| format!("{} bytes", extension.extn_value.as_bytes().len()));
-        text.line(&names::oid(&extension.extn_id), format_args!("{value}{critical}"));
+        text.line(&names::oid(&extension.extn_id), extension_text(extension));
     }
+}
+
+/// The value of an extension.
+pub(crate) fn extension_text(extension: &Extension) -> String {
+    let critical = if extension.critical { " (critical)" } else { "" };
+    let value = extension_value(extension)
+        .unwrap_or_else(|| format!("{} bytes", extension.extn_value.as_bytes().len()));
+    format!("{value}{critical}")
 }
 
 fn extension_value(extension: &Extension) -> Option<String> {
@@ -149,7 +154,8 @@ fn extension_value(extension: &Extension) -> Option<String> {
     })
 }
 
-const fn crl_reason(reason: u8) -> &'static str {
+/// The name of a CRLReason (RFC 5280 §5.3.1).
+pub(crate) const fn crl_reason(reason: u8) -> &'static str {
     match reason {
         0 => "unspecified",
         1 => "keyCompromise",

@@ -16,6 +16,8 @@ use der::Decode as _;
 use x509_cert::Certificate;
 
 use crate::Failure;
+pub(crate) use certificate::{crl_reason, extension_text, name};
+pub(crate) use names::{algorithm, general_name, oid};
 use text::{Text, printable};
 
 /// The largest input in bytes.

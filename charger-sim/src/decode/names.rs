@@ -49,7 +49,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The name of an object identifier, or its numbers.
-pub(super) fn oid(oid: &ObjectIdentifier) -> String {
+pub(crate) fn oid(oid: &ObjectIdentifier) -> String {
     let numbers = oid.to_string();
     let own = NAMES.iter().find(|(known, _)| *known == numbers);
     let name = general::info_type_name(oid)
@@ -71,7 +71,7 @@ fn without_arc(name: &str) -> &str {
 }
 
 /// An algorithm and, for a MAC and an elliptic curve, its parameters.
-pub(super) fn algorithm(id: &AlgorithmIdentifierOwned) -> String {
+pub(crate) fn algorithm(id: &AlgorithmIdentifierOwned) -> String {
     if MacAlgorithm::is_mac(id) {
         return mac(id);
     }
@@ -123,7 +123,7 @@ fn hash(algorithm: HashAlgorithm) -> String {
 }
 
 /// A general name with its kind, as in `DNS:example.org`; a directory name stands alone.
-pub(super) fn general_name(name: &GeneralName) -> String {
+pub(crate) fn general_name(name: &GeneralName) -> String {
     match name {
         GeneralName::DirectoryName(name) if name.is_empty() => "NULL-DN".into(),
         GeneralName::DirectoryName(name) => name.to_string(),

@@ -1,22 +1,28 @@
 //! One operation after the other, on the agent.
 
 use std::{
-    fs,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use charger_agent::{
-    Action, Agent, JobResult, Report as Note,
-    client::{self, Enrolled, Time},
-    shell::{SoftKeys, StateDir, StateError, write_atomically},
+    Action, Agent, JobResult,
+    client::{Outcome, Time},
+    shell::{SoftKeys, StateDir},
 };
 use cmp_binding::{Answer, Call, CallOutcome, CallToken, Data, station::Mode};
-use cmp_message::certificate::Certificate;
+use cmp_message::{
+    PkiMessage, certificate::Certificate, crypto::RustCrypto, path::MAX_UNTRUSTED_CERTIFICATES,
+};
 use serde_json::{Map, Value, json};
 
-use super::{Args, Operation, Print, Seen, credentials};
+use super::{
+    Args, Operation, Print, Seen, credentials,
+    keep::{self, certificates, kept_before},
+    notes,
+    request::{self, Prepared},
+    shown::Shown,
+};
 use crate::{
     link::{Carrier, Clock, Step},
     report::Report,
@@ -29,7 +35,8 @@ pub(super) struct Task {
     agent: Agent,
     keys: SoftKeys,
     state: StateDir,
-    anchors: Vec<Certificate>,
+    /// The trust anchors that the arguments name.
+    given: Vec<Certificate>,
     /// How many of the operations are done.
     done: usize,
     running: Option<Running>,
@@ -37,7 +44,6 @@ pub(super) struct Task {
     seen: Arc<Mutex<Seen>>,
     print: Print,
     trouble: Option<String>,
-    installed: Option<Map<String, Value>>,
     over: bool,
 }
 
@@ -45,6 +51,9 @@ struct Running {
     operation: Operation,
     since: Duration,
     before: ExchangeTraffic,
+    /// What the RA has sent in extraCerts.
+    received: Vec<Certificate>,
+    shown: Shown,
 }
 
 impl Task {
@@ -54,7 +63,7 @@ impl Task {
         print: Print,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let anchors = credentials::anchors(args)?;
+        let given = credentials::anchors(args)?;
         let state = StateDir::open(&args.state)?;
         let mut task = Self {
             agent: Agent::new(super::binding(args.unit), args.route.0.clone()),
@@ -62,19 +71,18 @@ impl Task {
             args: args.clone(),
             clock,
             state,
-            anchors,
+            given,
             done: 0,
             running: None,
             report: Report::default(),
             seen,
             print,
             trouble: None,
-            installed: None,
             over: false,
         };
-        task.done = task.load_progress();
+        let record = task.load_progress()?;
         // Before a connection is made: what the files lack is the caller's fault.
-        task.begin_next()?;
+        task.begin_next(record)?;
         Ok(task)
     }
 
@@ -87,41 +95,74 @@ impl Task {
         self.report
     }
 
-    fn begin_next(&mut self) -> anyhow::Result<()> {
-        let Some(operation) = self.args.operations.get(self.done).copied() else {
+    /// Begins the next operation, or takes up the one whose record there is.
+    fn begin_next(&mut self, record: Option<Vec<u8>>) -> anyhow::Result<()> {
+        let Some(operation) = self.args.operations.0.get(self.done).cloned() else {
             self.over = true;
             return Ok(());
         };
-        let record = self.state.record()?;
-        let prepared = credentials::prepare(
-            &self.args,
-            operation,
-            &self.state,
-            &self.anchors,
-            record.is_some(),
-        )?;
-        self.keys = prepared.keys;
-        self.store_progress()?;
+        let now = self.now(self.clock.now());
+        let mut running = Running {
+            operation: operation.clone(),
+            since: now.monotonic,
+            before: self.seen().traffic,
+            received: Vec::new(),
+            shown: Shown::default(),
+        };
+        if record.is_some()
+            && let Some(shown) = kept_before(&operation, &self.state)?
+        {
+            (self.print)(&format!("{}: done before it was stopped", operation.name()));
+            running.shown = shown;
+            self.running = Some(running);
+            self.end(Ok(()));
+            return Ok(());
+        }
+        let prepared = request::prepare(&self.args, &operation, &self.state, &self.given, record.is_some())?;
+        self.running = Some(running);
+        self.start(now, &operation, prepared, record)
+    }
+
+    fn start(
+        &mut self,
+        now: Time,
+        operation: &Operation,
+        prepared: Prepared,
+        record: Option<Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        let Prepared {
+            config,
+            keys,
+            request,
+            what,
+            note,
+        } = prepared;
+        self.keys = keys;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let now = self.now(self.clock.now());
-        let before = self.seen().traffic;
-        self.running = Some(Running {
-            operation,
-            since: now.monotonic,
-            before,
-        });
-        match record {
-            Some(record) => {
-                (self.print)(&format!("{}: going on where it was", operation.name()));
-                self.agent.resume(now, prepared.config, &record, seed)?;
-            }
-            None => {
-                (self.print)(&format!("{}: {}", operation.name(), prepared.request.subject));
-                self.agent.start(now, prepared.config, prepared.request, seed);
-            }
+        let name = operation.name();
+        if let Some(record) = record {
+            (self.print)(&format!("{name}: going on where it was"));
+            let resumed = self.agent.resume(now, config, &record, seed);
+            return resumed
+                .map_err(Into::into)
+                .or_else(|error| self.begin_anew(&error));
         }
+        self.state.store_work(&self.mark(), None)?;
+        let colon = if what.is_empty() { "" } else { ": " };
+        (self.print)(&format!("{name}{colon}{what}"));
+        if let Some(note) = note {
+            (self.print)(&format!("  note: {note}"));
+        }
+        self.agent.start(now, config, request, seed);
         Ok(())
+    }
+
+    /// What was under way belongs to another certificate or program than today's: nobody can go on with it.
+    fn begin_anew(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
+        (self.print)(&format!("  {error:#}: beginning anew"));
+        self.state.clear()?;
+        self.begin_next(None)
     }
 
     fn handle_action(&mut self, now: Time, action: Action) {
@@ -139,20 +180,24 @@ impl Task {
             // The keys in files are none that decrypt.
             Action::Decrypt { job, .. } => self.agent.handle_done(now, job, JobResult::Failed),
             Action::Store { job, record } => {
-                let result = self.state.store_record(&record);
+                let result = self.state.store_work(&self.mark(), Some(&record));
+                let result = self.outcome(result.map_err(Into::into));
+                self.agent.handle_done(now, job, result);
+            }
+            Action::Install { job, outcome, signer } => {
+                let result = self.install(now, outcome, signer.as_ref());
                 let result = self.outcome(result);
                 self.agent.handle_done(now, job, result);
             }
-            Action::Install { job, outcome } => {
-                let Some(enrolled) = outcome.into_enrolled() else {
-                    return self.agent.handle_done(now, job, JobResult::Failed);
-                };
-                let result = self.install(&enrolled);
-                self.installed = Some(self.describe(&enrolled));
-                let result = self.outcome(result);
-                self.agent.handle_done(now, job, result);
+            Action::Report(charger_agent::Report::Received(_, message)) => self.receive(&message),
+            Action::Report(note) => {
+                if let charger_agent::Report::Transfer(error) = &note {
+                    self.trouble = Some(error.to_string());
+                }
+                if let Some(line) = notes::line(&note) {
+                    (self.print)(&line);
+                }
             }
-            Action::Report(note) => self.note(&note),
             Action::Done(Ok(())) => self.end(Ok(())),
             Action::Done(Err(failure)) => {
                 let error = match self.trouble.take() {
@@ -165,79 +210,47 @@ impl Task {
         }
     }
 
-    /// Puts the certificate to use, with the key that is kept for it or came with it.
-    fn install(&self, enrolled: &Enrolled) -> Result<(), StateError> {
-        if let Some(key) = &enrolled.private_key {
-            self.state.store_pending_key(key.as_pkcs8())?;
+    fn install(&mut self, now: Time, outcome: Outcome, signer: Option<&Certificate>) -> anyhow::Result<()> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        running.shown = keep::keep(&self.args, &running.operation, &self.state, outcome)?;
+        let Some(signer) = signer else {
+            return Ok(());
+        };
+        let proven = self
+            .state
+            .prove_roots(signer, &running.received, &RustCrypto, now.utc_s)?;
+        for root in proven {
+            let text = format!(
+                "{root}: the RA has signed under it, and the root that it replaces is not trusted any more"
+            );
+            running.shown.line("new root", text);
+            running.shown.member("root_proven", root.subject_string());
         }
-        let chain = credentials::chain_of(&enrolled.certificate, &enrolled.chain);
-        self.state.install(enrolled.certificate.as_der(), &chain)
+        Ok(())
     }
 
-    fn outcome<E: std::fmt::Display>(&mut self, result: Result<(), E>) -> JobResult {
+    /// Remembers the certificates that came with an answer: they may prove a new root.
+    fn receive(&mut self, message: &[u8]) {
+        let (Some(running), Ok(message)) = (&mut self.running, PkiMessage::from_bytes(message)) else {
+            return;
+        };
+        for certificate in certificates(message.extra_certs.as_deref().unwrap_or_default()) {
+            let received = &mut running.received;
+            if received.len() < MAX_UNTRUSTED_CERTIFICATES && !received.contains(&certificate) {
+                received.push(certificate);
+            }
+        }
+    }
+
+    fn outcome(&mut self, result: anyhow::Result<()>) -> JobResult {
         match result {
             Ok(()) => JobResult::Stored,
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.trouble = Some(format!("{error:#}"));
                 JobResult::Failed
             }
-        }
-    }
-
-    fn note(&mut self, note: &Note) {
-        match note {
-            Note::Transfer(error) => {
-                self.trouble = Some(error.to_string());
-                (self.print)(&format!("  no answer: {error}"));
-            }
-            Note::Transaction(client::Report::Waiting {
-                check_after_s,
-                reason,
-            }) => {
-                let reason = reason.join(", ");
-                (self.print)(&format!(
-                    "  the RA needs time: asking again in {check_after_s} s {reason}"
-                ));
-            }
-            Note::Transaction(client::Report::Suspended { check_after_s }) => {
-                (self.print)(&format!(
-                    "  the RA needs more than a day: asking again in {check_after_s} s"
-                ));
-            }
-            Note::Transaction(client::Report::IncompleteChain) => {
-                (self.print)("  note: no chain from the certificate to a trust anchor came with it");
-            }
-            Note::Transaction(client::Report::Modified) => {
-                (self.print)("  note: the RA granted another subject than was asked for");
-            }
-            Note::Transaction(client::Report::Refusing { status }) => {
-                (self.print)(&format!("  refusing the certificate: {status}"));
-            }
-            Note::Transaction(client::Report::NewTransaction { attempt }) => {
-                (self.print)(&format!("  asking again in a new transaction, attempt {attempt}"));
-            }
-            _ => {}
-        }
-    }
-
-    fn describe(&self, enrolled: &Enrolled) -> Map<String, Value> {
-        let certificate = &enrolled.certificate;
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let issuer =
-            der::Decode::from_der(certificate.issuer()).map(|name: x509_cert::name::Name| name.to_string());
-        let detail = json!({
-            "certificate": self.state.certificate_path(),
-            "subject": certificate.subject_string(),
-            "issuer": issuer.unwrap_or_default(),
-            "serial": hex(certificate.serial_number()),
-            "not_before_s": certificate.not_before(),
-            "not_after_s": certificate.not_after(),
-            "transaction_id": hex(&enrolled.transaction_id),
-            "implicit_confirm": enrolled.implicit,
-        });
-        match detail {
-            Value::Object(detail) => detail,
-            _ => Map::new(),
         }
     }
 
@@ -245,6 +258,32 @@ impl Task {
         let Some(running) = self.running.take() else {
             return;
         };
+        let stopped = result.as_ref().is_err_and(|error| error == "stopped");
+        let succeeded = result.is_ok();
+        self.tell(running, result);
+        self.done += usize::from(succeeded);
+        self.over = !succeeded || self.done == self.args.operations.0.len();
+        let next = if !self.over {
+            self.go_on()
+        } else if stopped {
+            Ok(())
+        } else {
+            self.state.clear().map_err(Into::into)
+        };
+        if let Err(error) = next {
+            self.fail_to_begin(&error);
+        }
+    }
+
+    fn go_on(&mut self) -> anyhow::Result<()> {
+        // In one step: the operation is done, and nothing is under way.
+        self.state.store_work(&self.mark(), None)?;
+        self.state.remove_pending_key()?;
+        self.begin_next(None)
+    }
+
+    /// Prints what came of an operation, and adds it to the report.
+    fn tell(&mut self, running: Running, result: Result<(), String>) {
         let took = self.clock.now().saturating_sub(running.since);
         let name = running.operation.name();
         let (messages, after, trouble) = {
@@ -255,110 +294,66 @@ impl Task {
                 seen.trouble.take(),
             )
         };
-        let mut detail = self.installed.take().unwrap_or_default();
+        let Shown { lines, mut detail } = running.shown;
         detail.insert("messages".into(), messages.into());
         detail.insert("traffic".into(), traffic(&running.before, &after));
-        match &result {
+        let succeeded = result.is_ok();
+        match result {
             Ok(()) => {
-                let text = |key: &str| {
-                    detail
-                        .get(key)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                        .to_owned()
-                };
-                (self.print)(&format!(
-                    "{name}: done in {} ms\n  subject {}\n  issuer  {}\n  serial  {}\n  file    {}",
-                    took.as_millis(),
-                    text("subject"),
-                    text("issuer"),
-                    text("serial"),
-                    self.state.certificate_path().display()
-                ));
+                (self.print)(&format!("{name}: done in {} ms", took.as_millis()));
+                let width = lines.iter().map(|(name, _)| name.chars().count()).max();
+                let width = width.unwrap_or_default();
+                for (name, text) in lines {
+                    (self.print)(&format!("  {name:width$} {text}"));
+                }
             }
             Err(error) => {
                 let error = match trouble {
                     Some(trouble) if error.contains("took too long") || error == "stopped" => {
                         format!("{error} (the CSMS: {trouble})")
                     }
-                    _ => error.clone(),
+                    _ => error,
                 };
                 (self.print)(&format!("{name}: failed: {error}"));
                 detail.insert("error".into(), error.into());
             }
         }
-        self.report.push(name, result.is_ok(), took, detail);
-        let stopped = result.as_ref().is_err_and(|error| error == "stopped");
-        let next = match result {
-            Ok(()) => {
-                self.done += 1;
-                self.store_progress().and_then(|()| self.begin_next())
-            }
-            Err(_) if stopped => {
-                self.over = true;
-                Ok(())
-            }
-            Err(_) => {
-                self.over = true;
-                self.state.clear().map_err(Into::into)
-            }
+        self.report.push(name, succeeded, took, detail);
+    }
+
+    fn fail_to_begin(&mut self, error: &anyhow::Error) {
+        self.over = true;
+        self.running = None;
+        let operation = self.args.operations.0.get(self.done);
+        let name = operation.map_or("state", Operation::name);
+        let mut detail = Map::new();
+        detail.insert("error".into(), format!("{error:#}").into());
+        (self.print)(&format!("{name}: failed: {error:#}"));
+        self.report.push(name, false, Duration::ZERO, detail);
+    }
+
+    /// How many of the operations are done, if an earlier run was cut off in the same list; gives the record of the one that
+    /// was under way. What is under way in another list belongs to none of these operations.
+    fn load_progress(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(work) = self.state.work()? else {
+            return Ok(None);
         };
-        if let Err(error) = next {
-            self.over = true;
-            let mut detail = Map::new();
-            detail.insert("error".into(), format!("{error:#}").into());
-            (self.print)(&format!("failed: {error:#}"));
-            let name = self
-                .args
-                .operations
-                .get(self.done)
-                .map_or("state", |operation| operation.name());
-            self.report.push(name, false, Duration::ZERO, detail);
-        }
-    }
-
-    /// Which of the operations are done, if an earlier run was cut off in the same list.
-    fn load_progress(&self) -> usize {
-        let text = fs::read_to_string(self.progress_path()).unwrap_or_default();
-        match text.trim().split_once(' ') {
-            Some((list, done)) if list == self.list() => done.parse().unwrap_or(0),
-            Some(_) => {
-                // Another list: what is under way belongs to none of these operations.
-                if self.state.clear().is_err() {
-                    (self.print)("what an earlier run left could not be removed");
-                }
-                0
+        let (list, done) = work.mark.rsplit_once(' ').unwrap_or_default();
+        match done.parse() {
+            Ok(done) if list == self.args.operations.to_string() => {
+                self.done = done;
+                Ok(work.record)
             }
-            None => 0,
+            _ => {
+                self.state.clear()?;
+                Ok(None)
+            }
         }
     }
 
-    fn store_progress(&self) -> anyhow::Result<()> {
-        let path = self.progress_path();
-        if self.done < self.args.operations.len() {
-            return Ok(write_atomically(
-                &path,
-                format!("{} {}", self.list(), self.done).as_bytes(),
-            )?);
-        }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn progress_path(&self) -> PathBuf {
-        self.args.state.join("progress")
-    }
-
-    fn list(&self) -> String {
-        let names: Vec<_> = self
-            .args
-            .operations
-            .iter()
-            .map(|operation| operation.name())
-            .collect();
-        names.join(",")
+    /// Where in the list it is.
+    fn mark(&self) -> String {
+        format!("{} {}", self.args.operations, self.done)
     }
 
     fn now(&self, monotonic: Duration) -> Time {

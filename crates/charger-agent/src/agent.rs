@@ -17,7 +17,10 @@ use cmp_binding::{
     station::{self, Event, Mode, Snapshot, Station},
 };
 use cmp_client::{Config, Failure, KeyId, Outcome, Request, Time, Transaction, TransferFailure};
-use cmp_message::crypto::{Crypto, HashAlgorithm, SignatureAlgorithm};
+use cmp_message::{
+    certificate::Certificate,
+    crypto::{Crypto, HashAlgorithm, SignatureAlgorithm},
+};
 #[cfg(feature = "envelope")]
 use cmp_message::{envelope::KeyTransport, mac::Secret};
 
@@ -74,12 +77,15 @@ pub enum Action {
         /// After a loss of power the old record or this one must be there, never a mix.
         record: Vec<u8>,
     },
-    /// Put the result to use, a certificate and its key for example, and forget the record.
+    /// Keep the result and put it to use, and forget the record. Until the record is forgotten a restart may bring the
+    /// same result once more.
     Install {
         /// To be named in [`Agent::handle_done`].
         job: JobId,
-        /// What the transaction gave; a certificate is confirmed.
+        /// What the transaction gave. A certificate is confirmed; what needs to be verified is.
         outcome: Outcome,
+        /// Who signed the last answer; `None` under a MAC. A new root that this certificate chains to has proven itself.
+        signer: Option<Certificate>,
     },
     /// Nothing to do: something that people may want to know.
     Report(Report),
@@ -457,7 +463,8 @@ impl Agent {
             }
             cmp_client::Action::Done(Ok(outcome)) => {
                 let job = self.job(Job::Install);
-                self.actions.push_back(Action::Install { job, outcome });
+                let signer = self.transaction.as_ref().and_then(Transaction::signer).cloned();
+                self.actions.push_back(Action::Install { job, outcome, signer });
             }
             cmp_client::Action::Done(Err(failure)) => {
                 self.acknowledge(now);

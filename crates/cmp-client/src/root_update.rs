@@ -19,6 +19,8 @@ pub struct RootCaKeyUpdate {
     pub new_with_old: Certificate,
     /// oldWithNew: the old key, certified with the new one, for those who know the new root only.
     pub old_with_new: Option<Certificate>,
+    /// The root that vouches for the new one.
+    pub old_root: Certificate,
 }
 
 /// Which of the certificates it is about.
@@ -138,6 +140,7 @@ impl RootCaKeyUpdate {
             new_root,
             new_with_old,
             old_with_new,
+            old_root: old.clone(),
         })
     }
 }

@@ -4,11 +4,15 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cmp_message::{
+    AttributeTypeAndValue as Control, CertTemplate, Raw,
     crypto::KeyAlgorithm,
     general::{CertReqTemplateContent, REG_CTRL_ALG_ID, REG_CTRL_RSA_KEY_LEN},
 };
 use const_oid::{ObjectIdentifier, db::rfc5912};
-use der::{Decode, Encode, Sequence, Tagged, asn1::SetOfVec};
+use der::{
+    Decode, Encode, Sequence, Tagged,
+    asn1::{Null, SetOfVec},
+};
 use spki::{AlgorithmIdentifierOwned, AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use x509_cert::{
     attr::AttributeTypeAndValue,
@@ -134,6 +138,30 @@ impl CertReqTemplate {
             self.key_specs.is_empty() || self.key_specs.iter().any(|spec| spec.names(&id))
         };
         KeyAlgorithm::GENERATED.into_iter().filter(accepted)
+    }
+
+    /// The same as the RA sends it, so that it can be kept. Of a demand that is not known here only its name is left.
+    ///
+    /// # Errors
+    /// Of the encoding.
+    pub fn to_content(&self) -> der::Result<CertReqTemplateContent> {
+        let control = |spec: &KeySpec| -> der::Result<Control> {
+            let (attr_type, value) = match spec {
+                KeySpec::Algorithm(algorithm) => (REG_CTRL_ALG_ID, Raw::encode(algorithm)?),
+                KeySpec::RsaKeyLen(bits) => (REG_CTRL_RSA_KEY_LEN, Raw::encode(bits)?),
+                KeySpec::Unknown(oid) => (*oid, Raw::encode(&Null)?),
+            };
+            Ok(Control { attr_type, value })
+        };
+        let key_spec: Vec<_> = self.key_specs.iter().map(control).collect::<der::Result<_>>()?;
+        Ok(CertReqTemplateContent {
+            cert_template: CertTemplate {
+                subject: self.subject.clone(),
+                extensions: (!self.extensions.is_empty()).then(|| self.extensions.clone()),
+                ..CertTemplate::default()
+            },
+            key_spec: (!key_spec.is_empty()).then_some(key_spec),
+        })
     }
 
     /// Whether the RA accepts this key, DER of SubjectPublicKeyInfo.

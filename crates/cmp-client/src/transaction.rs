@@ -192,6 +192,13 @@ impl Transaction {
         due.into_iter().chain(self.deadline()).min()
     }
 
+    /// Whose signature the last authentic answer had: proven to lead to one of the configuration's anchors. `None` under a
+    /// MAC, and before there was an answer.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Certificate> {
+        self.known_signer.as_ref()
+    }
+
     /// How a signature or the keeping of a state ended.
     pub fn handle_done(&mut self, now: Time, job: JobId, result: JobResult) {
         let awaited = match &self.phase {

@@ -5,63 +5,68 @@
 //! DIR/credentials/N/cert.pem          the certificate
 //! DIR/credentials/N/chain.pem         its issuers, without the root
 //! DIR/credentials/N/key.pem           PKCS #8
+//! DIR/credentials/N/revoked           the certificate is revoked: the reason
+//! DIR/issued/NAME.pem                 a certificate whose key is not here, and its issuers
 //! DIR/pending.key.pem                 the key of a request that is under way
-//! DIR/record.der                      the state of the transaction that is under way
+//! DIR/work.der                        what is under way
 //! DIR/lock                            held by the one process that works here
 //! ```
-//! Every file has mode 0600 and comes into being under another name, is flushed to disk and then renamed: after a loss
-//! of power there is the old content or the new, never a mix. Replaced credentials stay, as OCPP asks for a month.
+//! [`super::anchors`] and [`super::general`] say what else is there. Every file has mode 0600 and comes into being under
+//! another name, is flushed to disk and then renamed: after a loss of power there is the old content or the new, never a
+//! mix. Replaced credentials stay, as OCPP asks for a month.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     string::String,
     vec::Vec,
 };
 
-use der::pem::{self, LineEnding};
+use cmp_message::certificate::Certificate;
+use der::{Decode, Encode, Sequence, asn1::OctetString};
 use zeroize::Zeroizing;
 
-/// A credential: certificate, issuers and private key, each in DER.
+use super::{
+    StateError,
+    files::{
+        CERTIFICATE, PRIVATE_KEY, at, content, make_dir, next_number, read_certificate, read_certificates,
+        read_if_there, read_key, remove, sync_dir, write_atomically, write_certificates, write_pem,
+    },
+};
+
+/// The credential in use.
 #[derive(Clone)]
 pub struct StoredCredential {
     /// The certificate.
-    pub certificate: Vec<u8>,
+    pub certificate: Certificate,
     /// Its issuers, the nearest first.
-    pub chain: Vec<Vec<u8>>,
+    pub chain: Vec<Certificate>,
     /// The private key, PKCS #8 or SEC 1.
     pub key: Zeroizing<Vec<u8>>,
+    /// The reason, where the certificate is revoked.
+    pub revoked: Option<String>,
 }
 
-/// Why the directory cannot be used, with the file that it is about.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Reading or writing failed.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Another process has the directory.
-    #[error("{0} is in use by another process")]
-    Locked(PathBuf),
-    /// A file is not the PEM that it must be.
-    #[error("{path}: not PEM of {expected}")]
-    NotPem {
-        /// Which file.
-        path: PathBuf,
-        /// What was expected in it.
-        expected: &'static str,
-    },
-    /// A certificate came for a request whose key is gone.
-    #[error("{0} is missing: the key of the request that is under way")]
-    NoPendingKey(PathBuf),
+/// What is under way.
+///
+/// ```text
+/// Work ::= SEQUENCE {
+///     mark    UTF8String,
+///     record  OCTET STRING OPTIONAL }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Where the caller is in what it has to do.
+    pub mark: String,
+    /// The state of the transaction that is under way, if there is one.
+    pub record: Option<Vec<u8>>,
+}
+
+#[derive(Sequence)]
+struct EncodedWork {
+    mark: String,
+    record: Option<OctetString>,
 }
 
 /// The directory, held by this process.
@@ -78,13 +83,7 @@ impl StateDir {
     /// [`StateError::Locked`] where another process has it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StateError> {
         let root = root.into();
-        let credentials = root.join("credentials");
-        let mut builder = fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(&credentials)
-            .map_err(at(&credentials))?;
+        make_dir(&root.join("credentials"))?;
         let path = root.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -100,31 +99,34 @@ impl StateDir {
         }
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The credential in use; `None` before the first enrolment.
     pub fn current(&self) -> Result<Option<StoredCredential>, StateError> {
-        let dir = self.root.join("current");
+        let dir = self.path("current");
         if !dir.exists() {
             return Ok(None);
         }
-        let path = dir.join("cert.pem");
-        let certificate = read_certificates(&path)?
-            .into_iter()
-            .next()
-            .ok_or(StateError::NotPem {
-                path,
-                expected: "a certificate",
-            })?;
-        let chain = read_certificates(&dir.join("chain.pem"))?;
+        let revoked = read_if_there(&dir.join("revoked"))?;
         Ok(Some(StoredCredential {
-            certificate,
-            chain,
+            certificate: read_certificate(&dir.join("cert.pem"))?,
+            chain: read_certificates(&dir.join("chain.pem"))?,
             key: read_key(&dir.join("key.pem"))?,
+            revoked: revoked.map(|reason| String::from_utf8_lossy(&reason).trim().into()),
         }))
     }
 
     /// Where the certificate in use is.
     pub fn certificate_path(&self) -> PathBuf {
-        self.root.join("current").join("cert.pem")
+        self.path("current").join("cert.pem")
+    }
+
+    /// Notes that the certificate in use is revoked, for this reason.
+    pub fn store_revoked(&self, reason: &str) -> Result<(), StateError> {
+        let path = self.path("current").join("revoked");
+        write_atomically(&path, std::format!("{reason}\n").as_bytes())
     }
 
     /// The key of the request under way.
@@ -139,211 +141,152 @@ impl StateDir {
 
     /// Keeps the key (PKCS #8 DER) of a request that is to be made.
     pub fn store_pending_key(&self, key: &[u8]) -> Result<(), StateError> {
-        write_atomically(&self.pending_path(), pem_of("PRIVATE KEY", key).as_bytes())
+        write_pem(&self.pending_path(), PRIVATE_KEY, key)
     }
 
-    /// The state of the transaction under way.
-    pub fn record(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let path = self.record_path();
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StateError::Io { path, source }),
-        }
+    /// Forgets the key of the request under way.
+    pub fn remove_pending_key(&self) -> Result<(), StateError> {
+        remove(&self.pending_path())
     }
 
-    /// Keeps the state of the transaction under way.
-    pub fn store_record(&self, record: &[u8]) -> Result<(), StateError> {
-        write_atomically(&self.record_path(), record)
-    }
-
-    /// Puts the pending key and its certificate to use, in one step; the transaction is over.
-    pub fn install(&self, certificate: &[u8], chain: &[Vec<u8>]) -> Result<(), StateError> {
+    /// Puts the pending key and its certificate to use, in one step. The pending key stays too: whoever comes back after
+    /// a loss of power sees by it that this was done.
+    pub fn install(&self, certificate: &Certificate, chain: &[Certificate]) -> Result<(), StateError> {
         let pending = self.pending_path();
         let key = self.pending_key()?.ok_or(StateError::NoPendingKey(pending))?;
-        let credentials = self.root.join("credentials");
-        let number = 1 + newest(&credentials)?;
-        let dir = credentials.join(std::format!("{number:04}"));
-        let mut builder = fs::DirBuilder::new();
-        builder.mode(0o700).create(&dir).map_err(at(&dir))?;
-        write_atomically(&dir.join("key.pem"), pem_of("PRIVATE KEY", &key).as_bytes())?;
-        write_atomically(
-            &dir.join("cert.pem"),
-            pem_of("CERTIFICATE", certificate).as_bytes(),
-        )?;
-        let chain: String = chain
-            .iter()
-            .map(|c| (*pem_of("CERTIFICATE", c)).clone())
-            .collect();
-        write_atomically(&dir.join("chain.pem"), chain.as_bytes())?;
+        let credentials = self.path("credentials");
+        let name = next_number(&credentials)?;
+        let dir = credentials.join(&name);
+        make_dir(&dir)?;
+        write_pem(&dir.join("key.pem"), PRIVATE_KEY, &key)?;
+        write_pem(&dir.join("cert.pem"), CERTIFICATE, certificate.as_der())?;
+        write_certificates(&dir.join("chain.pem"), chain)?;
         sync_dir(&credentials)?;
-        let link = self.root.join("current.new");
+        let link = self.path("current.new");
         remove(&link)?;
-        symlink(Path::new("credentials").join(std::format!("{number:04}")), &link).map_err(at(&link))?;
-        let current = self.root.join("current");
+        symlink(Path::new("credentials").join(name), &link).map_err(at(&link))?;
+        let current = self.path("current");
         fs::rename(&link, &current).map_err(at(&current))?;
-        sync_dir(&self.root)?;
-        self.clear()
+        sync_dir(&self.root)
     }
 
-    /// Forgets the transaction under way and its key.
+    /// Keeps a certificate whose key is not here, followed by its issuers; gives the file. One of before with the same
+    /// name is replaced. `name` is one component of a path.
+    pub fn store_issued(
+        &self,
+        name: &str,
+        certificate: &Certificate,
+        chain: &[Certificate],
+    ) -> Result<PathBuf, StateError> {
+        let dir = self.path("issued");
+        make_dir(&dir)?;
+        let path = dir.join(std::format!("{name}.pem"));
+        let all: Vec<_> = core::iter::once(certificate).chain(chain).cloned().collect();
+        write_certificates(&path, &all)?;
+        Ok(path)
+    }
+
+    /// What is under way.
+    pub fn work(&self) -> Result<Option<Work>, StateError> {
+        let path = self.work_path();
+        let Some(bytes) = read_if_there(&path)? else {
+            return Ok(None);
+        };
+        let work =
+            EncodedWork::from_der(&bytes).map_err(|_| content(&path, "a record of unfinished work"))?;
+        Ok(Some(Work {
+            mark: work.mark,
+            record: work.record.map(|record| record.into_bytes().into()),
+        }))
+    }
+
+    /// Keeps what is under way, in place of what was.
+    pub fn store_work(&self, mark: &str, record: Option<&[u8]>) -> Result<(), StateError> {
+        let path = self.work_path();
+        let encode = || -> der::Result<Vec<u8>> {
+            let record = record.map(OctetString::new).transpose()?;
+            EncodedWork {
+                mark: mark.into(),
+                record,
+            }
+            .to_der()
+        };
+        let bytes = encode().map_err(|_| StateError::Encoding(path.clone()))?;
+        write_atomically(&path, &bytes)
+    }
+
+    /// Forgets what is under way and its key.
     pub fn clear(&self) -> Result<(), StateError> {
-        remove(&self.record_path())?;
-        remove(&self.pending_path())?;
+        remove(&self.work_path())?;
+        self.remove_pending_key()?;
         sync_dir(&self.root)
     }
 
     fn pending_path(&self) -> PathBuf {
-        self.root.join("pending.key.pem")
+        self.path("pending.key.pem")
     }
 
-    fn record_path(&self) -> PathBuf {
-        self.root.join("record.der")
-    }
-}
-
-/// Every certificate of a PEM file, in DER.
-///
-/// # Errors
-/// [`StateError::Io`], or [`StateError::NotPem`] for a block that is none or not a certificate.
-pub fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, StateError> {
-    let text = fs::read_to_string(path).map_err(at(path))?;
-    let not_pem = || StateError::NotPem {
-        path: path.into(),
-        expected: "certificates",
-    };
-    pem_blocks(&text)
-        .map(|block| match pem::decode_vec(block.as_bytes()) {
-            Ok(("CERTIFICATE", der)) => Ok(der),
-            _ => Err(not_pem()),
-        })
-        .collect()
-}
-
-/// The private key of a PEM file, in DER: PKCS #8 or SEC 1.
-///
-/// # Errors
-/// [`StateError::Io`], or [`StateError::NotPem`] where there is no such key, an encrypted one included.
-pub fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, StateError> {
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(at(path))?);
-    pem_blocks(&text)
-        .find_map(|block| match pem::decode_vec(block.as_bytes()) {
-            Ok(("PRIVATE KEY" | "EC PRIVATE KEY", der)) => Some(Zeroizing::new(der)),
-            _ => None,
-        })
-        .ok_or(StateError::NotPem {
-            path: path.into(),
-            expected: "an unencrypted private key",
-        })
-}
-
-fn pem_blocks(text: &str) -> impl Iterator<Item = &str> {
-    const BEGIN: &str = "-----BEGIN ";
-    let mut rest = text;
-    core::iter::from_fn(move || {
-        let start = rest.find(BEGIN)?;
-        let block = rest.get(start..)?;
-        let end = block
-            .get(BEGIN.len()..)?
-            .find(BEGIN)
-            .map_or(block.len(), |n| n + BEGIN.len());
-        let (block, after) = block.split_at_checked(end)?;
-        rest = after;
-        let last = block.rfind("-----")? + 5;
-        block.get(..last)
-    })
-}
-
-fn pem_of(label: &'static str, der: &[u8]) -> Zeroizing<String> {
-    // The only error is a label that PEM does not allow.
-    Zeroizing::new(pem::encode_string(label, LineEnding::LF, der).unwrap_or_default())
-}
-
-fn newest(credentials: &Path) -> Result<u32, StateError> {
-    let entries = fs::read_dir(credentials).map_err(at(credentials))?;
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    Ok(numbers.max().unwrap_or(0))
-}
-
-/// Writes `bytes` to a file of mode 0600 that replaces `path` in one step.
-///
-/// # Errors
-/// [`StateError::Io`]; `path` is as it was.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let mut name = OsString::from(path);
-    name.push(".new");
-    let new = PathBuf::from(name);
-    remove(&new)?;
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(at(&new))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(at(&new))?;
-    fs::rename(&new, path).map_err(at(path))?;
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-fn remove(path: &Path) -> Result<(), StateError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn sync_dir(path: &Path) -> Result<(), StateError> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(at(path))
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> StateError {
-    let path = path.to_path_buf();
-    move |source| StateError::Io {
-        path: path.clone(),
-        source,
+    fn work_path(&self) -> PathBuf {
+        self.path("work.der")
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    /// A certificate and a key that are not each other's: the directory does not ask.
+    pub(in crate::shell) fn fixture(name: &str) -> Certificate {
+        let pki = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/openssl-3.0/pki");
+        read_certificate(&pki.join(name)).unwrap()
+    }
+
+    #[track_caller]
+    pub(in crate::shell) fn assert_private(path: &Path) {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+
     #[test]
-    fn a_credential_is_there_after_install_with_mode_0600_and_the_transaction_is_forgotten() {
+    fn a_credential_is_there_after_install_with_mode_0600_and_the_one_before_stays() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         assert!(state.current().unwrap().is_none());
-        for round in 1..=2u8 {
+        for (round, name) in [(1, "lc.crt"), (2, "ra.crt")] {
             state.store_pending_key(&[round; 4]).unwrap();
-            state.store_record(b"record").unwrap();
-            state.install(&[round, 9], &[std::vec![round, 8]]).unwrap();
+            let (certificate, issuer) = (fixture(name), fixture("issuing.crt"));
+            state
+                .install(&certificate, core::slice::from_ref(&issuer))
+                .unwrap();
             let current = state.current().unwrap().unwrap();
             assert_eq!(
                 (current.certificate, current.chain),
-                (std::vec![round, 9], std::vec![std::vec![round, 8]])
+                (certificate, std::vec![issuer])
             );
             assert_eq!(*current.key, [round; 4]);
-            assert!(state.record().unwrap().is_none() && state.pending_key().unwrap().is_none());
         }
         for name in ["cert.pem", "key.pem", "chain.pem"] {
-            let mode = fs::metadata(dir.path().join("current").join(name))
-                .unwrap()
-                .permissions()
-                .mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
+            assert_private(&dir.path().join("current").join(name));
         }
         assert!(
             dir.path().join("credentials/0001/key.pem").exists(),
             "the old credential stays"
         );
+    }
+
+    #[test]
+    fn a_revoked_certificate_is_known_as_such_until_another_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.store_pending_key(b"key").unwrap();
+        state.install(&fixture("lc.crt"), &[]).unwrap();
+        state.store_revoked("keyCompromise").unwrap();
+        let current = StateDir::current(&state).unwrap().unwrap();
+        assert_eq!(current.revoked.as_deref(), Some("keyCompromise"));
+        assert_private(&dir.path().join("current/revoked"));
+        state.install(&fixture("lc2.crt"), &[]).unwrap();
+        assert_eq!(state.current().unwrap().unwrap().revoked, None);
     }
 
     #[test]
@@ -357,14 +300,38 @@ mod tests {
     fn what_a_cut_off_write_left_does_not_hinder_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
-        fs::write(dir.path().join("record.der.new"), b"torn").unwrap();
+        fs::write(dir.path().join("work.der.new"), b"torn").unwrap();
         fs::create_dir(dir.path().join("credentials/0001")).unwrap();
         symlink("nowhere", dir.path().join("current.new")).unwrap();
-        state.store_record(b"whole").unwrap();
-        assert_eq!(state.record().unwrap().unwrap(), b"whole");
+        state.store_work("mark", Some(b"whole")).unwrap();
+        let work = state.work().unwrap().unwrap();
+        assert_eq!(
+            (work.mark.as_str(), work.record.as_deref()),
+            ("mark", Some(&b"whole"[..]))
+        );
         state.store_pending_key(b"key").unwrap();
-        state.install(b"cert", &[]).unwrap();
-        assert_eq!(state.current().unwrap().unwrap().certificate, b"cert");
+        state.install(&fixture("lc.crt"), &[]).unwrap();
+        assert_eq!(state.current().unwrap().unwrap().certificate, fixture("lc.crt"));
+    }
+
+    #[test]
+    fn what_is_under_way_is_kept_replaced_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.work().unwrap(), None);
+        state.store_pending_key(b"key").unwrap();
+        state.store_work("a,b 0", Some(b"record")).unwrap();
+        state.store_work("a,b 1", None).unwrap();
+        let expected = Work {
+            mark: "a,b 1".into(),
+            record: None,
+        };
+        assert_eq!(state.work().unwrap(), Some(expected));
+        assert_private(&dir.path().join("work.der"));
+        state.clear().unwrap();
+        assert!(state.work().unwrap().is_none() && state.pending_key().unwrap().is_none());
+        fs::write(dir.path().join("work.der"), b"other").unwrap();
+        assert!(matches!(state.work(), Err(StateError::Content { .. })));
     }
 
     #[test]
@@ -372,27 +339,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         assert!(matches!(
-            state.install(b"cert", &[]),
+            state.install(&fixture("lc.crt"), &[]),
             Err(StateError::NoPendingKey(_))
         ));
         assert!(state.current().unwrap().is_none());
-    }
-
-    #[test]
-    fn text_around_pem_blocks_is_skipped_and_a_key_is_found_behind_its_parameters() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key.pem");
-        let key = pem_of("EC PRIVATE KEY", b"secret");
-        fs::write(
-            &path,
-            std::format!(
-                "hello\n{}between\n{}after",
-                &*pem_of("EC PARAMETERS", b"p"),
-                &*key
-            ),
-        )
-        .unwrap();
-        assert_eq!(&**read_key(&path).unwrap(), b"secret");
-        assert!(read_certificates(&path).is_err());
     }
 }
