@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cmp_message::{PkiBody, PkiMessage};
+use cmp_message::{CertReqMsg, PkiBody, PkiMessage};
 
 use crate::http::{Door, post};
 use crate::{Finished, Program, arg, here, run};
@@ -94,90 +94,79 @@ impl Pki {
         }
     }
 
-    /// An RA that really issues: for each ir, cr or kur a certificate for the key asked for, handed out by a mock
-    /// server of its own. What passes the door is what OpenSSL's server reads and writes.
+    /// An RA that really issues: for each ir, cr, p10cr or kur a certificate for the key asked for, handed out by a mock
+    /// server of its own, which also takes its revocation. What passes the door is what OpenSSL's server reads and writes.
     #[must_use]
     pub fn issuing_server(self: &std::sync::Arc<Self>, options: &'static [&'static str]) -> Door {
         let pki = self.clone();
         let mut server = None;
-        let mut count = 0;
+        let mut issued: Vec<String> = Vec::new();
         Door::open(move |request| {
-            if let Some(wish) = requested(request) {
-                count += 1;
-                let certificate = pki.issue(&format!("issued-{count}"), &wish);
+            let certificate = match First::of(request) {
+                Some(First::Certificate(wish)) => {
+                    let certificate = pki.issue(&format!("issued-{}", issued.len()), &wish);
+                    issued.push(certificate.clone());
+                    Some(certificate)
+                }
+                Some(First::Revocation(serial)) => {
+                    issued.iter().find(|file| serial_number(file) == serial).cloned()
+                }
+                Some(First::Question) => Some(pki.file("lc.crt")),
+                None => None,
+            };
+            if let Some(certificate) = certificate {
                 server = Some(pki.mock_server(&certificate, options));
             }
-            let server: &MockServer = server
-                .as_ref()
-                .expect("a first message that asks for a certificate");
+            let server: &MockServer = server.as_ref().expect("a first message");
             Some(post(&server.address, "/pkix/", request).unwrap())
         })
     }
 
     fn issue(&self, name: &str, wish: &Wish) -> String {
-        let (spki, pem, out) = (
-            self.dir.path().join("spki.der"),
-            self.file("spki.pem"),
-            self.file(&format!("{name}.crt")),
-        );
-        fs::write(&spki, &wish.public_key).unwrap();
-        let _ = run(
-            "openssl",
-            &[
-                "pkey",
-                "-pubin",
-                "-inform",
-                "DER",
-                "-in",
-                &arg(&spki),
-                "-out",
-                &pem,
-            ],
-        )
-        .success();
-        let (ca, ca_key, extensions) = (
+        let (ca, ca_key, extensions, out) = (
             self.file("issuing.crt"),
             self.file("issuing.key"),
             self.file("ee.ext"),
+            self.file(&format!("{name}.crt")),
         );
         let text = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
                     subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
         fs::write(&extensions, text).unwrap();
-        let (csr, any_key) = (self.file("any.csr"), self.file("newkey.key"));
-        let _ = run(
-            "openssl",
-            &[
-                "req",
-                "-new",
-                "-key",
-                &any_key,
-                "-subj",
-                &wish.subject,
-                "-out",
-                &csr,
-            ],
-        )
-        .success();
-        // OpenSSL's mock server takes a kur only if the certificate that it hands out has the serial number of the old.
-        let serial = wish.old_serial.as_ref().map(|serial| format!("0x{serial}"));
+        let (csr, pem) = (self.file("wish.csr"), self.file("wish.pem"));
         let mut arguments = vec![
-            "x509",
-            "-req",
-            "-in",
-            &csr,
-            "-force_pubkey",
-            &pem,
-            "-CA",
-            &ca,
-            "-CAkey",
-            &ca_key,
-            "-days",
-            "90",
-            "-extfile",
-            &extensions,
-            "-out",
-            &out,
+            "x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-days", "90",
         ];
+        arguments.extend(["-extfile", &extensions, "-out", &out]);
+        let mut serial = None;
+        match wish {
+            Wish::Csr(der) => {
+                fs::write(&csr, der).unwrap();
+                arguments.extend(["-inform", "DER"]);
+            }
+            Wish::Template {
+                public_key,
+                subject,
+                old_serial,
+            } => {
+                let (spki, any_key) = (self.dir.path().join("spki.der"), self.file("newkey.key"));
+                fs::write(&spki, public_key).unwrap();
+                let spki = arg(&spki);
+                let _ = run(
+                    "openssl",
+                    &["pkey", "-pubin", "-inform", "DER", "-in", &spki, "-out", &pem],
+                )
+                .success();
+                let _ = run(
+                    "openssl",
+                    &["req", "-new", "-key", &any_key, "-subj", subject, "-out", &csr],
+                )
+                .success();
+                arguments.extend(["-force_pubkey", &pem]);
+                // OpenSSL's mock server takes a kur only if the certificate that it hands out has the serial number of the
+                // old.
+                serial = old_serial.as_ref().map(|serial| format!("0x{serial}"));
+            }
+        }
         if let Some(serial) = &serial {
             arguments.extend(["-set_serial", serial]);
         }
@@ -186,36 +175,78 @@ impl Pki {
     }
 }
 
-/// What a certificate is asked for with.
-struct Wish {
-    /// DER of the SubjectPublicKeyInfo.
-    public_key: Vec<u8>,
-    /// As OpenSSL writes it: `/CN=…`.
-    subject: String,
-    /// Of the certificate that is updated, in hexadecimal.
-    old_serial: Option<String>,
+/// What a message asks for that begins a transaction.
+enum First {
+    Certificate(Wish),
+    /// Of the certificate with this serial number.
+    Revocation(String),
+    /// A genm.
+    Question,
 }
 
-/// What a message asks for, if it asks for a certificate.
-fn requested(message: &[u8]) -> Option<Wish> {
-    let message = PkiMessage::from_bytes(message).ok()?;
-    let (PkiBody::Ir(requests) | PkiBody::Cr(requests) | PkiBody::Kur(requests)) = &*message.body else {
-        return None;
-    };
-    let request = requests.first()?;
-    let subject = request.cert_req.cert_template.subject.as_ref()?.to_string();
-    let mut parts: Vec<_> = subject.split(',').collect();
-    parts.reverse();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let old = request
-        .cert_req
-        .old_cert_id()
-        .map(|id| id.expect("an oldCertId that can be read"));
-    Some(Wish {
-        public_key: request.public_key_der()?.ok()?,
-        subject: format!("/{}", parts.join("/")),
-        old_serial: old.map(|id| hex(id.serial_number.as_bytes())),
-    })
+/// What a certificate is asked for with.
+enum Wish {
+    Template {
+        /// DER of the SubjectPublicKeyInfo.
+        public_key: Vec<u8>,
+        /// As OpenSSL writes it: `/CN=…`.
+        subject: String,
+        /// Of the certificate that is updated, in hexadecimal.
+        old_serial: Option<String>,
+    },
+    /// DER of a PKCS #10 request.
+    Csr(Vec<u8>),
+}
+
+impl First {
+    fn of(message: &[u8]) -> Option<Self> {
+        let message = PkiMessage::from_bytes(message).ok()?;
+        Some(match &*message.body {
+            PkiBody::Ir(requests) | PkiBody::Cr(requests) | PkiBody::Kur(requests) => {
+                Self::Certificate(Wish::of(requests.first()?)?)
+            }
+            PkiBody::P10cr(csr) => Self::Certificate(Wish::Csr(csr.as_bytes().to_vec())),
+            PkiBody::Rr(details) => {
+                let serial = details.first()?.cert_details.serial_number.as_ref()?;
+                Self::Revocation(hex(serial.as_bytes()))
+            }
+            PkiBody::Genm(_) => Self::Question,
+            _ => return None,
+        })
+    }
+}
+
+impl Wish {
+    fn of(request: &CertReqMsg) -> Option<Self> {
+        let subject = request.cert_req.cert_template.subject.as_ref()?.to_string();
+        let mut parts: Vec<_> = subject.split(',').collect();
+        parts.reverse();
+        let old = request
+            .cert_req
+            .old_cert_id()
+            .map(|id| id.expect("an oldCertId that can be read"));
+        Some(Self::Template {
+            public_key: request.public_key_der()?.ok()?,
+            subject: format!("/{}", parts.join("/")),
+            old_serial: old.map(|id| hex(id.serial_number.as_bytes())),
+        })
+    }
+}
+
+/// In hexadecimal, without leading zeros.
+fn hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.trim_start_matches('0').to_owned()
+}
+
+/// The serial number of a certificate in a PEM file, in hexadecimal without leading zeros.
+#[must_use]
+pub fn serial_number(certificate: &str) -> String {
+    let output = run("openssl", &["x509", "-in", certificate, "-noout", "-serial"])
+        .success()
+        .output;
+    let serial = output.trim().trim_start_matches("serial=").to_lowercase();
+    serial.trim_start_matches('0').to_owned()
 }
 
 /// A running `openssl cmp -port`.

@@ -62,7 +62,7 @@ impl Station {
         self
     }
 
-    /// Starts it at a CSMS: `enroll`, `update` or both.
+    /// Starts it at a CSMS, with operations as one word: `enroll,csr FILE,update`.
     #[must_use]
     pub fn start(&self, csms: &str, operations: &str, options: &[&str]) -> Program {
         let (state, report) = (arg(self.state()), arg(self.report_path()));
@@ -120,7 +120,13 @@ impl Station {
     /// Runs it to its bad end, which must be told with `text`, by exit code 1 and in the report.
     #[track_caller]
     pub fn fails(&self, csms: &str, operations: &str, text: &str) {
-        let (finished, report) = self.run(csms, operations, &[]);
+        self.fails_with(csms, operations, &[], text);
+    }
+
+    /// As [`Self::fails`], with options.
+    #[track_caller]
+    pub fn fails_with(&self, csms: &str, operations: &str, options: &[&str], text: &str) {
+        let (finished, report) = self.run(csms, operations, options);
         let finished = finished.failure(1, text);
         assert_eq!(report["ok"], false, "{report:#}");
         assert!(
@@ -128,6 +134,14 @@ impl Station {
             "nothing of {text:?} in {report:#}\n{}",
             finished.output
         );
+    }
+
+    /// Runs it where it cannot begin, which must be told with `text`, by exit code 2.
+    #[track_caller]
+    pub fn refuses(&self, operations: &str, options: &[&str], text: &str) {
+        // Nobody listens there: it is not asked.
+        let finished = self.start("ws://127.0.0.1:9/ocpp", operations, options).finish();
+        let _ = finished.failure(2, text);
     }
 
     /// The report of a run that has ended.
@@ -164,9 +178,15 @@ impl Station {
     /// The certificate in use chains to `root`, has the subject that was asked for and belongs to the key in use.
     #[track_caller]
     pub fn check_certificate(&self, root: &str) {
+        assert_eq!(openssl::subject(&self.certificate()), "CN=CS-1,O=Operator");
+        self.check_credential(root);
+    }
+
+    /// The certificate in use chains to `root` and belongs to the key in use.
+    #[track_caller]
+    pub fn check_credential(&self, root: &str) {
         let current = self.state().join("current");
         openssl::verify(root, &arg(current.join("chain.pem")), &self.certificate());
-        assert_eq!(openssl::subject(&self.certificate()), "CN=CS-1,O=Operator");
         let key = arg(current.join("key.pem"));
         assert_eq!(
             openssl::public_key_of_certificate(&self.certificate()),

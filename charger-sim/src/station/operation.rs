@@ -160,7 +160,7 @@ impl clap::FromArgMatches for Operations {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let words = matches.get_many::<String>("operations").into_iter().flatten();
         Self::parse(words.map(String::as_str))
-            .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error + "\n"))
+            .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -169,7 +169,11 @@ mod tests {
     use super::super::state_dir::tests::{assert_private, fixture};
     use super::*;
     use cmp_client::KeySpec;
-    use x509_cert::{ext::Extension, name::Name};
+    use x509_cert::{
+        crl::{CertificateList, TbsCertList},
+        ext::Extension,
+        name::Name,
+    };
 
     #[test]
     fn certificates_of_cas_replace_those_of_before_and_come_back() {
@@ -190,6 +194,52 @@ mod tests {
         assert!(kept.len() == 2 && kept.contains(&issuing) && kept.contains(&other));
         state.store_ca_certs(&[]).unwrap();
         assert!(state.ca_certs().unwrap().is_empty());
+    }
+
+    /// The directory does not ask who signed it: that is verified before.
+    fn crl(issuer: &str, number: u8) -> Crl {
+        let algorithm = spki::AlgorithmIdentifierOwned {
+            oid: const_oid::db::rfc5912::ECDSA_WITH_SHA_256,
+            parameters: None,
+        };
+        let now = x509_cert::time::Time::UtcTime(
+            der::asn1::UtcTime::from_unix_duration(core::time::Duration::from_secs(1_800_000_000)).unwrap(),
+        );
+        let list: CertificateList = CertificateList {
+            tbs_cert_list: TbsCertList {
+                version: x509_cert::Version::V2,
+                signature: algorithm.clone(),
+                issuer: issuer.parse().unwrap(),
+                this_update: now,
+                next_update: None,
+                revoked_certificates: None,
+                crl_extensions: Some(std::vec![Extension {
+                    extn_id: "2.5.29.20".parse().unwrap(),
+                    critical: false,
+                    extn_value: der::asn1::OctetString::new(&[2, 1, number][..]).unwrap(),
+                }]),
+            },
+            signature_algorithm: algorithm,
+            signature: der::asn1::BitString::from_bytes(&[0]).unwrap(),
+        };
+        Crl::from_der(list.to_der().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn of_each_issuer_the_last_crl_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let (first, second, other) = (crl("CN=A", 1), crl("CN=A", 2), crl("CN=B", 7));
+        assert_eq!(state.crl(first.issuer()).unwrap(), None);
+        let path = state.store_crl(&first).unwrap();
+        assert_private(&path);
+        state.store_crl(&other).unwrap();
+        assert_eq!(state.store_crl(&second).unwrap(), path);
+        assert_eq!(state.crl(first.issuer()).unwrap(), Some((second, path)));
+        assert_eq!(state.crl(other.issuer()).unwrap().unwrap().0, other);
+        // The same name, written in another way.
+        let lower = crl("CN=b", 1);
+        assert_eq!(state.crl(lower.issuer()).unwrap().unwrap().0, other);
     }
 
     #[test]
