@@ -3,13 +3,23 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+
+use cmp_message::{BodyType, PkiMessage};
 
 use crate::DEADLINE;
 
 /// A request and its response, as they were on the wire.
 pub type Exchanged = (Vec<u8>, Vec<u8>);
+
+/// What the requests are.
+#[must_use]
+pub fn kinds(seen: &[Exchanged]) -> Vec<BodyType> {
+    let kind = |message: &[u8]| PkiMessage::from_bytes(message).unwrap().body.body_type();
+    seen.iter().map(|(request, _)| kind(request)).collect()
+}
 
 /// A server that hands each request to a closure, one at a time, and remembers both.
 pub struct Door {
@@ -51,7 +61,30 @@ impl Door {
         Self::open(move |request| Some(post(&upstream, "/pkix/", request).unwrap()))
     }
 
+    /// A door in front of the server at `upstream` that holds request number `at`, counted from 1, until it is let go.
+    #[must_use]
+    pub fn holding(upstream: String, at: usize) -> (Self, Held) {
+        let (asked, is_asked) = channel();
+        let (go, may_go) = channel::<()>();
+        let mut count = 0;
+        let door = Self::open(move |request| {
+            count += 1;
+            if count == at {
+                asked.send(()).unwrap();
+                may_go.recv().unwrap();
+            }
+            Some(post(&upstream, "/pkix/", request).unwrap())
+        });
+        (door, Held { is_asked, go })
+    }
+
     /// Where the door is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The same as a URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/pkix/", self.address)
@@ -61,6 +94,24 @@ impl Door {
     #[must_use]
     pub fn seen(&self) -> Vec<Exchanged> {
         self.seen.lock().unwrap().clone()
+    }
+}
+
+/// A request that is held at a door.
+pub struct Held {
+    is_asked: Receiver<()>,
+    go: Sender<()>,
+}
+
+impl Held {
+    /// Waits until the request has come.
+    pub fn wait(&self) {
+        self.is_asked.recv_timeout(DEADLINE).unwrap();
+    }
+
+    /// Lets it go.
+    pub fn release(self) {
+        self.go.send(()).unwrap();
     }
 }
 

@@ -13,16 +13,11 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use cmp_message::{BodyType, PkiMessage};
-use system_tests::http::{Door, Exchanged, post};
+use system_tests::http::{Door, kinds, post};
 use system_tests::openssl::{Pki, SECRET};
 use system_tests::programs::{LabRa, bridge, csms_url, peer};
 use system_tests::station::Station;
 use system_tests::tap::Tap;
-
-fn kinds(seen: &[Exchanged]) -> Vec<BodyType> {
-    let kind = |message: &[u8]| PkiMessage::from_bytes(message).unwrap().body.body_type();
-    seen.iter().map(|(request, _)| kind(request)).collect()
-}
 
 fn enrols_and_updates_at_openssl(ocpp: &str, station: impl Fn(&Pki) -> Station, options: &[&str]) {
     let pki = Arc::new(Pki::make());
@@ -247,25 +242,14 @@ fn a_second_station_in_the_same_folder_is_kept_out() {
 fn loses_power_while_the_ra_works(at: usize) {
     let lab = LabRa::init();
     let ra = lab.serve(&[]);
-    let address = ra.address();
-    let (asked, is_asked) = channel();
-    let (go, may_go) = channel::<()>();
-    let mut count = 0;
-    let door = Door::open(move |request| {
-        count += 1;
-        if count == at {
-            asked.send(()).unwrap();
-            may_go.recv().unwrap();
-        }
-        Some(post(&address, "/", request).unwrap())
-    });
+    let (door, held) = Door::holding(ra.address(), at);
     let bridge = bridge(&door.url(), &[]);
     let csms = csms_url(&bridge);
     let station = Station::of_lab(&lab, "SN-1");
     let mut first = station.start(&csms, "enroll,update", &[]);
-    is_asked.recv_timeout(system_tests::DEADLINE).unwrap();
+    held.wait();
     first.kill();
-    go.send(()).unwrap();
+    held.release();
     let _ = station.succeeds(&csms, "enroll,update", &[]);
     station.check_certificate(&lab.file("root.pem"));
     let expected = [

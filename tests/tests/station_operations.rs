@@ -10,20 +10,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use cmp_message::{BodyType, PkiBody, PkiMessage};
 use serde_json::Value;
-use system_tests::http::{Door, Exchanged, post};
+use system_tests::http::{Door, kinds};
 use system_tests::openssl::{self, Pki, SECRET, serial_number};
 use system_tests::programs::{bridge, csms_url};
 use system_tests::station::Station;
 use system_tests::{Program, arg, folder, run};
-
-fn kinds(seen: &[Exchanged]) -> Vec<BodyType> {
-    let kind = |message: &[u8]| PkiMessage::from_bytes(message).unwrap().body.body_type();
-    seen.iter().map(|(request, _)| kind(request)).collect()
-}
 
 /// The detail of a step.
 fn detail<'a>(report: &'a Value, name: &str) -> &'a Value {
@@ -304,25 +298,14 @@ fn what_cannot_be_done_is_told_before_anybody_is_asked() {
 fn loses_power_while_openssl_works(operations: &str, expected: &[BodyType], at: usize) {
     let pki = Arc::new(Pki::make());
     let issuer = pki.issuing_server(&[]);
-    let upstream = issuer.url().replace("http://", "").replace("/pkix/", "");
-    let (asked, is_asked) = channel();
-    let (go, may_go) = channel::<()>();
-    let mut count = 0;
-    let door = Door::open(move |request| {
-        count += 1;
-        if count == at {
-            asked.send(()).unwrap();
-            may_go.recv().unwrap();
-        }
-        Some(post(&upstream, "/pkix/", request).unwrap())
-    });
+    let (door, held) = Door::holding(issuer.address().to_owned(), at);
     let bridge = bridge(&door.url(), &[]);
     let csms = csms_url(&bridge);
     let station = Station::of_pki(&pki, "idevid");
     let mut first = station.start(&csms, operations, &[]);
-    is_asked.recv_timeout(system_tests::DEADLINE).unwrap();
+    held.wait();
     first.kill();
-    go.send(()).unwrap();
+    held.release();
     let _ = station.succeeds(&csms, operations, &[]);
     assert_eq!(
         kinds(&door.seen()),
