@@ -113,6 +113,7 @@ impl ConfigFile {
 struct Text {
     implicit_confirm: Option<ImplicitConfirmText>,
     confirm_wait_s: Option<u64>,
+    poll_grace_s: Option<u64>,
     approval: Option<ApprovalText>,
     max_transactions: Option<usize>,
     manufacturers: Vec<PathBuf>,
@@ -253,6 +254,7 @@ impl Text {
             ra.secrets.insert(secret.reference.clone().into_bytes(), value);
         }
         set(&mut ra.confirm_wait_s, self.confirm_wait_s);
+        set(&mut ra.poll_grace_s, self.poll_grace_s);
         set(&mut ra.max_transactions, self.max_transactions);
         set(&mut ra.update_with_same_key, self.update_with_same_key);
         set(&mut ra.ca_pubs_under_signature, self.ca_pubs_under_signature);

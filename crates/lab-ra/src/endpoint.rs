@@ -42,6 +42,14 @@ impl Endpoint {
         self.profile.as_deref()
     }
 
+    /// For the messages inside of one that was posted here: the operation is that of the outer one.
+    pub(crate) fn inside(&self) -> Self {
+        Self {
+            profile: self.profile.clone(),
+            operation: None,
+        }
+    }
+
     /// Whether the message belongs here. What goes on with a transaction belongs everywhere.
     pub(crate) fn accepts(&self, body: &PkiBody) -> bool {
         let Some(operation) = self.operation else {

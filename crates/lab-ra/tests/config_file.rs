@@ -49,6 +49,7 @@ fn the_defaults_of_the_sample_are_those_of_the_program() {
     assert_eq!(sample.implicit_confirm, default.implicit_confirm);
     assert_eq!(sample.approval, default.approval);
     assert_eq!(sample.confirm_wait_s, default.confirm_wait_s);
+    assert_eq!(sample.poll_grace_s, default.poll_grace_s);
     assert_eq!(sample.max_transactions, default.max_transactions);
     assert_eq!(sample.delayed, default.delayed);
     assert_eq!(sample.signature_algorithms, default.signature_algorithms);

@@ -130,6 +130,23 @@ fn a_message_with_the_protection_of_an_ra_around_it_is_answered_as_if_it_came_al
 }
 
 #[test]
+fn what_is_inside_of_a_nested_message_has_no_path_of_its_own() {
+    let mut lab = ra(|_| {});
+    let outer = Client::with_issued(&lab, "CN=RA", true);
+    let inner = Client::with_idevid(&lab, "CS-1");
+    let ir = inner.message(PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]), |_| {});
+    let wrapped = wrap(&outer, &[ir]);
+    for (path, expected) in [("initialization", None), ("nested", Some(BodyType::Ip))] {
+        let endpoint = Endpoint::parse(&format!("/.well-known/cmp/{path}")).unwrap();
+        let answer = PkiMessage::from_bytes(&lab.handle_at(NOW_S, &endpoint, &wrapped)).unwrap();
+        match expected {
+            Some(body) => assert_eq!(answer.body.body_type(), body),
+            None => assert_eq!(failure(&answer), F::BadRequest),
+        }
+    }
+}
+
+#[test]
 fn an_ra_that_adds_its_protection_vouches_for_the_proof_and_one_that_batches_does_not() {
     let mut lab = ra(|_| {});
     let outer = Client::with_issued(&lab, "CN=RA", true);

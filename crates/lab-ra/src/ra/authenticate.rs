@@ -1,7 +1,7 @@
 //! Who sent a message (RFC 9483 §3.5), and for whom that one speaks.
 
 use cmp_message::{
-    PkiFailure, PkiMessage,
+    BodyType, PkiFailure, PkiMessage,
     certificate::{Certificate, names_match},
     crypto::AwsLc,
     path::PathRequest,
@@ -13,7 +13,7 @@ use super::{Exchange, Failure, Ra, Refusal};
 use crate::{
     CertificateStatus, PkiError,
     pki::ID_KP_CMC_RA,
-    store::{Peer, Transaction},
+    store::{Peer, State, Transaction},
 };
 
 /// A message that goes on with a transaction.
@@ -84,8 +84,13 @@ impl Ra {
         };
         let recip_nonce = exchange.header().recip_nonce.as_ref();
         let recip_nonce = recip_nonce.map(|nonce| nonce.as_bytes());
+        let may_be_repeated = match exchange.message.body.body_type() {
+            BodyType::PollReq => true,
+            BodyType::CertConf => transaction.state == State::Waiting,
+            _ => false,
+        };
         let repeated = transaction.answered_nonce.as_deref();
-        let repeated = repeated.filter(|nonce| recip_nonce == Some(nonce));
+        let repeated = repeated.filter(|nonce| may_be_repeated && recip_nonce == Some(nonce));
         let stage = Stage::Answer {
             transaction_id: id,
             sender_nonce: repeated.unwrap_or(&transaction.sender_nonce),

@@ -22,7 +22,7 @@ impl Ra {
             is_repetition,
         } = self.authenticate_next(exchange)?;
         let text = match transaction.state {
-            State::AwaitingCertConf if !is_repetition => return self.confirm(exchange, transaction),
+            State::AwaitingCertConf => return self.confirm(exchange, transaction),
             State::Waiting if is_repetition && transaction.serial.is_some() => {
                 exchange.nonce = transaction.sender_nonce;
                 return Ok(Reply::waiting());

@@ -25,12 +25,13 @@ impl Ra {
                 return self.reply(exchange, reply);
             }
         };
+        let endpoint = exchange.endpoint.inside();
         let mut answers = Vec::with_capacity(inner.len());
         for message in &inner {
             let der = message.to_bytes()?;
             answers.push(self.answer_message(&mut Exchange {
                 now_s: exchange.now_s,
-                endpoint: exchange.endpoint,
+                endpoint: &endpoint,
                 der: &der,
                 message,
                 is_vouched: inner.len() == 1,

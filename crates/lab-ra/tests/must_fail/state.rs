@@ -169,6 +169,21 @@ fn what_does_not_fit_into_its_transaction_is_refused() {
             after: GoesOn,
         },
         Row {
+            name: "certConf that answers the message before the ip",
+            config: |config| config.poll_after = Some(PollAfter { polls: 0, ..DELAY }),
+            send: |lab| {
+                let ir = lab.ir();
+                lab.client.send(&mut lab.ra, ir);
+                let before = lab.client.recip_nonce.clone();
+                lab.certificate = issued(&lab.client.send(&mut lab.ra, poll_req()));
+                lab.recip_nonce = lab.client.recip_nonce.clone();
+                lab.client.recip_nonce = before;
+                lab.send(cert_conf(&lab.certificate.clone()), |_| {})
+            },
+            answer: (Error, F::BadRecipientNonce),
+            after: GoesOn,
+        },
+        Row {
             name: "pollReq without a transaction",
             config: usual,
             send: |lab| {
