@@ -11,12 +11,11 @@
 mod ra;
 
 use cmp_client::{
-    Action, Config, Failure, JobResult, KeyId, Refusal, Report, RequestError, ResponseError, Time,
-    Transaction, TransferFailure, drive::drive,
+    Action, Config, Failure, JobResult, KeyId, Refusal, Report, ResponseError, Time, Transaction,
+    TransferFailure, drive::drive,
 };
 use cmp_message::{
-    BodyType, PkiBody, PkiFailure, PkiMessage, PkiStatus, PkiStatusInfo, crypto::SigningKey,
-    validate::ValidationError,
+    BodyType, PkiFailure, PkiStatus, PkiStatusInfo, crypto::SigningKey, validate::ValidationError,
 };
 use core::time::Duration;
 use ra::{Ra, config, mac_config, now, request, station_keys, update_request};
@@ -83,17 +82,6 @@ fn implicit_confirmation_saves_the_cert_conf_only_if_it_was_asked_for_and_grante
 }
 
 #[test]
-fn waiting_is_polled_after_check_after_and_not_before() {
-    let mut ra = Ra::new();
-    ra.polls = vec![7, 100_000];
-    let mut transaction = begin(config());
-    let enrolled = finish(&mut ra, &mut transaction).unwrap();
-    assert_eq!(enrolled.certificate.public_key(), station_keys()[1].public_key());
-    let times: Vec<u64> = ra.poll_times.iter().map(Duration::as_secs).collect();
-    assert_eq!(times, [0, 7, 100_007]);
-}
-
-#[test]
 fn a_cert_conf_may_be_told_to_wait_too() {
     let mut ra = Ra::new();
     ra.delay_confirmation = true;
@@ -154,31 +142,6 @@ fn step(ra: &mut Ra, transaction: &mut Transaction, mut see: impl FnMut(&Action)
 }
 
 #[test]
-fn the_total_time_is_limited_where_that_is_wanted() {
-    let mut ra = Ra::new();
-    ra.polls = vec![50; 10];
-    let config = Config {
-        max_total_wait: Some(Duration::from_secs(120)),
-        ..config()
-    };
-    assert!(matches!(run(&mut ra, config), Err(Failure::TimedOut(_))));
-}
-
-#[test]
-fn a_certificate_for_another_key_is_refused_in_cert_conf() {
-    let mut ra = Ra::new();
-    ra.issue_other_key = true;
-    let Err(Failure::CertificateRefused {
-        refusal, told: true, ..
-    }) = run(&mut ra, config())
-    else {
-        panic!()
-    };
-    assert_eq!(refusal, Refusal::OtherKey);
-    assert_eq!((ra.seen.len(), ra.confirmed), (2, vec![false]));
-}
-
-#[test]
 fn another_subject_is_taken_only_if_the_ra_says_so_and_that_is_wanted() {
     let case = |status, refuse| {
         let mut ra = Ra::new();
@@ -208,23 +171,6 @@ fn another_subject_is_taken_only_if_the_ra_says_so_and_that_is_wanted() {
         Refusal::Modified
     );
     assert!(case(PkiStatus::GRANTED_WITH_MODS, false).is_ok());
-}
-
-#[test]
-fn a_certificate_that_does_not_chain_is_refused_where_anchors_are_set_for_it() {
-    let mut ra = Ra::new();
-    let config = Config {
-        issued_anchors: Some(vec![ra::stranger()]),
-        ..config()
-    };
-    let Err(Failure::CertificateRefused {
-        refusal: Refusal::Path(_),
-        ..
-    }) = run(&mut ra, config)
-    else {
-        panic!()
-    };
-    assert_eq!(ra.confirmed, [false]);
 }
 
 #[test]
@@ -267,89 +213,6 @@ fn an_unprotected_error_is_not_believed_and_says_that_it_proves_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_a_message_is_said_by_its_own_error() {
-    let case = |tamper: fn(PkiMessage) -> Vec<u8>| {
-        let mut ra = Ra::new();
-        ra.tamper = Some(tamper);
-        match run(&mut ra, config()).unwrap_err() {
-            Failure::Response { error, .. } => error,
-            other => panic!("{other}"),
-        }
-    };
-    assert_eq!(case(|_| b"hello".to_vec()), ResponseError::Malformed);
-    assert_eq!(
-        case(|m| [m.to_bytes().unwrap(), vec![0]].concat()),
-        ResponseError::Malformed
-    );
-    assert_eq!(case(|_| vec![0x30; 2 << 20]), ResponseError::TooLarge(2 << 20));
-    assert_eq!(
-        case(|m| {
-            let mut header = m.header.clone().into_value();
-            header.free_text = Some(vec!["x".into()]);
-            let changed = PkiMessage::new(header, m.body.clone().into_value()).unwrap();
-            PkiMessage {
-                protection: m.protection,
-                extra_certs: m.extra_certs,
-                ..changed
-            }
-            .to_bytes()
-            .unwrap()
-        }),
-        ResponseError::Validation(ValidationError::WrongSignature)
-    );
-    assert_eq!(
-        case(|m| PkiMessage {
-            extra_certs: None,
-            ..m
-        }
-        .to_bytes()
-        .unwrap()),
-        ResponseError::Validation(ValidationError::MissingExtraCerts)
-    );
-}
-
-#[test]
-fn a_body_that_does_not_answer_is_named() {
-    let mut ra = Ra::new();
-    ra.body = Some(|_| PkiBody::PkiConf(der::asn1::Null));
-    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
-        panic!()
-    };
-    assert_eq!(error, ResponseError::UnexpectedBody(BodyType::PkiConf));
-    ra.body = Some(|body| {
-        let PkiBody::Ip(content) = body else { panic!() };
-        PkiBody::Kup(content)
-    });
-    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
-        panic!()
-    };
-    assert_eq!(error, ResponseError::UnexpectedBody(BodyType::Kup));
-}
-
-#[test]
-fn two_responses_and_another_cert_req_id_are_refused() {
-    let mut ra = Ra::new();
-    ra.body = Some(|body| {
-        let PkiBody::Ip(mut content) = body else { panic!() };
-        content.response.push(content.response[0].clone());
-        PkiBody::Ip(content)
-    });
-    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
-        panic!()
-    };
-    assert_eq!(error, ResponseError::ResponseCount(2));
-    ra.body = Some(|body| {
-        let PkiBody::Ip(mut content) = body else { panic!() };
-        content.response[0].cert_req_id = 1;
-        PkiBody::Ip(content)
-    });
-    let Err(Failure::Response { error, .. }) = run(&mut ra, config()) else {
-        panic!()
-    };
-    assert_eq!(error, ResponseError::CertReqId(1));
-}
-
-#[test]
 fn a_lost_answer_to_a_request_begins_a_new_transaction_and_one_to_a_cert_conf_repeats_it() {
     let mut ra = Ra::new();
     ra.lose = vec![0];
@@ -371,14 +234,6 @@ fn an_ra_that_never_answers_ends_the_transaction_after_three_attempts() {
     ra.lose = (0..100).collect();
     assert!(matches!(run(&mut ra, config()), Err(Failure::Delivery(_))));
     assert_eq!(ra.seen.len(), 3);
-}
-
-#[test]
-fn a_transaction_id_in_use_is_replaced() {
-    let mut ra = Ra::new();
-    ra.in_use_once = true;
-    run(&mut ra, config()).unwrap();
-    assert_eq!(ra.seen, [BodyType::Ir, BodyType::Ir, BodyType::CertConf]);
 }
 
 #[test]
@@ -522,20 +377,6 @@ fn a_signed_error_under_a_mac_neither_confirms_nor_delays() {
         .unwrap_err();
         assert!(matches!(failure, Failure::Rejected { .. }), "{failure}");
         assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf]);
-    }
-}
-
-#[test]
-fn an_update_under_another_certificate_or_a_secret_is_refused_before_anything_is_signed() {
-    let mut ra = Ra::new();
-    let old = run(&mut ra, config()).unwrap();
-    let (_, request) = update_request(&old.certificate);
-    for config in [config(), mac_config(false)] {
-        let mut transaction = Transaction::new(config, request.clone(), [9; 32], now());
-        let Some(Action::Done(Err(failure))) = transaction.poll_action() else {
-            panic!()
-        };
-        assert_eq!(failure, Failure::Request(RequestError::UpdateProtection));
     }
 }
 

@@ -12,7 +12,7 @@ mod ra;
 
 use cmp_client::{
     Action, CertificateRequest, Config, CrlUpdate, Failure, GeneralRequest, JobResult, KeyId, Outcome,
-    Report, Request, StateError, Transaction, TransferFailure,
+    Report, Request, ResponseError, RootUpdateError, StateError, Transaction, TransferFailure,
 };
 use cmp_message::{
     BodyType, CertOrEncCert, PkiBody, PkiFailure, PkiMessage, PkiStatusInfo, Raw,
@@ -597,4 +597,28 @@ fn why_a_certificate_was_refused_is_told_even_if_the_ra_never_hears_of_it() {
     };
     assert_eq!((refusal, told), (cmp_client::Refusal::OtherKey, false));
     assert_eq!(exchange.sent, BodyType::CertConf);
+}
+
+#[test]
+fn a_new_root_is_not_taken_where_the_old_one_is_no_anchor_any_more() {
+    let genm = GeneralRequest::RootCaUpdate { root: root() };
+    let state = stored(&mut start(config(), genm));
+    // Another root vouches for the RA now.
+    let ra_root = Draft::ca("CN=RA root", 40, 15).issue();
+    let config = Config {
+        anchors: vec![ra_root],
+        ..config()
+    };
+    let mut ra = Ra::new();
+    let certificate = Draft {
+        issuer: "CN=RA root",
+        issuer_key: 15,
+        ..Draft::new("CN=RA", 2, 2)
+    };
+    ra.speak_as(certificate.issue(), key(2));
+    let mut resumed = Transaction::resume(config, &state, [5; 32], now()).unwrap();
+    let Err(Failure::Response { error, .. }) = finish(&mut ra, &mut resumed) else {
+        panic!()
+    };
+    assert_eq!(error, ResponseError::RootUpdate(RootUpdateError::NotTrusted));
 }
