@@ -20,8 +20,8 @@ use cmp_message::{
     general::{self, CrlSource, CrlStatusList},
 };
 use ra::{
-    CrlDraft, Draft, NOW_S, Ra, config, finish, key, now, old_certificate, operations, request, revocation,
-    root, run, start, station_keys, update_request,
+    CrlDraft, Draft, NOW_S, Ra, config, finish, key, key384, now, old_certificate, operations, request,
+    revocation, root, run, start, station_keys, update_request,
 };
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 
@@ -176,6 +176,22 @@ fn a_certificate_that_was_revoked_by_a_request_whose_answer_was_lost_is_revoked(
 }
 
 #[test]
+fn a_certificate_that_was_revoked_before_a_loss_of_power_is_revoked() {
+    let (config, request) = revocation();
+    let mut transaction = start(config.clone(), request);
+    let state = stored(&mut transaction);
+    let mut ra = Ra::new();
+    for earlier in [false, true] {
+        // The RA carries it out, and the first time the answer never comes.
+        let mut resumed = Transaction::resume(config.clone(), &state, [5; 32], now()).unwrap();
+        let Ok(Outcome::Revoked(revoked)) = finish(&mut ra, &mut resumed) else {
+            panic!()
+        };
+        assert_eq!(revoked.earlier, earlier);
+    }
+}
+
+#[test]
 fn an_rr_names_the_certificate_that_protects_it_and_the_reason() {
     let (config, request) = revocation();
     let mut ra = Ra::new();
@@ -295,8 +311,59 @@ fn a_profile_survives_a_new_transaction_and_a_restart() {
     assert!(messages(&ra)[1].header.info(general::CERT_PROFILE).is_some());
 }
 
+/// Makes the RA speak with a key of another type.
+fn speak_otherwise(ra: &mut Ra) {
+    let mut draft = Draft::new("CN=RA", 2, 2);
+    draft.public_key = key384().public_key().to_vec();
+    ra.speak_as(draft.issue(), key384());
+}
+
+#[test]
+fn what_the_answer_before_was_like_survives_a_restart() {
+    type Change = fn(&mut Ra);
+    let same_nonce = |ra: &mut Ra| {
+        ra.header = Some(|header| header.sender_nonce = Some(der::asn1::OctetString::new([1; 16]).unwrap()));
+    };
+    let cases: [(Change, &str); 2] = [
+        (speak_otherwise, "AlgorithmChanged"),
+        (same_nonce, "RepeatedSenderNonce"),
+    ];
+    for (change, error) in cases {
+        let mut ra = Ra::new();
+        let state = stored_after(&mut ra, 1, &mut start(config(), request()));
+        change(&mut ra);
+        let mut resumed = Transaction::resume(config(), &state, [5; 32], now()).unwrap();
+        let Err(Failure::Response { error: found, .. }) = finish(&mut ra, &mut resumed) else {
+            panic!("{error}")
+        };
+        assert!(format!("{found:?}").starts_with(error), "{found}");
+    }
+}
+
+#[test]
+fn in_a_new_transaction_the_ra_may_have_a_key_of_another_type() {
+    let mut ra = Ra::new();
+    speak_otherwise(&mut ra);
+    ra.in_use_once = true;
+    let mut transaction = start(config(), request());
+    let keys = station_keys();
+    let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
+    let outcome = cmp_client::drive::drive(&mut transaction, now(), find, |now, message| {
+        if ra.seen.len() == 1 {
+            ra.speak_as(Ra::new().certificate, key(2));
+        }
+        ra.answer(now, message)
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 /// The first state that is kept.
 fn stored(transaction: &mut Transaction) -> Vec<u8> {
+    stored_after(&mut Ra::new(), 0, transaction)
+}
+
+/// The first state that is kept after so many answers.
+fn stored_after(ra: &mut Ra, answers: usize, transaction: &mut Transaction) -> Vec<u8> {
     let keys = station_keys();
     loop {
         match transaction.poll_action().unwrap() {
@@ -304,7 +371,13 @@ fn stored(transaction: &mut Transaction) -> Vec<u8> {
                 let signature = keys[key.0 as usize].sign(&input).unwrap();
                 transaction.handle_done(now(), job, JobResult::Signed(signature));
             }
-            Action::Store { state, .. } => return state,
+            Action::Store { state, .. } if ra.seen.len() == answers => return state,
+            Action::Store { job, .. } => transaction.handle_done(now(), job, JobResult::Stored),
+            Action::Send { message, .. } => {
+                let answer = ra.answer(now(), &message).unwrap();
+                transaction.handle_response(now(), &answer);
+            }
+            Action::Report(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -460,6 +460,24 @@ fn a_state_of_another_protection_is_not_taken_up() {
         ..state.clone()
     };
     assert_eq!(resumed(idevid.clone(), &later), Err(StateError::Version(9)));
-    let torn = Record { awaited: 24, ..state };
-    assert_eq!(resumed(idevid, &torn), Err(StateError::Malformed));
+    for torn in [
+        Record {
+            awaited: 24,
+            ..state.clone()
+        },
+        Record {
+            key: None,
+            ..state.clone()
+        },
+        Record {
+            check_after_s: Some(5),
+            ..state.clone()
+        },
+        Record {
+            request: PkiBody::PkiConf(der::asn1::Null),
+            ..state
+        },
+    ] {
+        assert_eq!(resumed(idevid.clone(), &torn), Err(StateError::Malformed));
+    }
 }
