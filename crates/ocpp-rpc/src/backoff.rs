@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// The reconnect back-off of OCPP 2.x Part 4 ("Reconnecting"), used for 1.6 as well.
+/// The reconnect back-off of OCPP 2.x (Part 4 section 5.3), used for 1.6 as well, which names none.
 ///
 /// The first wait is `WaitMinimum` plus a random part of `RandomRange`; each further one is twice the last plus a new
 /// random part, doubled at most `RepeatTimes` times and then kept. After a connection that worked, [`Backoff::reset`].

@@ -1,4 +1,5 @@
-//! DataTransfer, the message of OCPP for what OCPP itself does not do (1.6 section 4.3 and 5.4; 2.x use case P01, P02).
+//! DataTransfer, the message of OCPP for what OCPP itself does not do (1.6 sections 4.3, 5.6, 6.15 and 6.16; 2.x use cases
+//! P01 and P02).
 //!
 //! `data` is a string in 1.6 and any JSON in 2.x; here every version takes both, as many stacks differ from the text.
 //! Unknown members, `customData` among them, are not looked at.
@@ -79,7 +80,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Error::Structure`] or [`Error::TooLong`].
     pub fn parse(payload: &'a RawValue) -> Result<Self, Error> {
-        let wire: RequestWire<'a> = serde_json::from_str(payload.get()).map_err(|_| Error::Structure)?;
+        let wire: RequestWire<'a> = object(payload)?;
         let vendor_id = text_within(wire.vendor_id, "vendorId", VENDOR_ID_MAX_CHARS)?;
         let message_id = wire
             .message_id
@@ -151,7 +152,7 @@ impl<'a> Response<'a> {
     /// # Errors
     /// [`Error::Structure`] where it is no object with one of the four statuses.
     pub fn parse(payload: &'a RawValue) -> Result<Self, Error> {
-        let wire: ResponseWire<'a> = serde_json::from_str(payload.get()).map_err(|_| Error::Structure)?;
+        let wire: ResponseWire<'a> = object(payload)?;
         let status = frame::string(wire.status).and_then(|name| Status::from_name(&name));
         Ok(Self {
             status: status.ok_or(Error::Structure)?,
@@ -265,7 +266,7 @@ impl Status {
 
 impl<'a> StatusInfo<'a> {
     fn read(raw: &'a RawValue) -> Option<Self> {
-        let wire: StatusInfoWire<'a> = serde_json::from_str(raw.get()).ok()?;
+        let wire: StatusInfoWire<'a> = object(raw).ok()?;
         Some(Self {
             reason_code: frame::string(wire.reason_code)?,
             additional_info: wire.additional_info.and_then(frame::string),
@@ -334,6 +335,13 @@ struct StatusInfoWire<'a> {
     reason_code: &'a RawValue,
     #[serde(borrow)]
     additional_info: Option<&'a RawValue>,
+}
+
+/// serde would take an array for a struct; OCPP has objects only.
+fn object<'a, T: Deserialize<'a>>(payload: &'a RawValue) -> Result<T, Error> {
+    let json = Some(payload.get()).filter(|json| json.starts_with('{'));
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .ok_or(Error::Structure)
 }
 
 fn text_within<'a>(raw: &'a RawValue, member: &'static str, max_chars: usize) -> Result<Cow<'a, str>, Error> {
@@ -450,6 +458,7 @@ mod tests {
     fn other_structures_are_refused() {
         for text in [
             "[]",
+            r#"["V","M","d"]"#,
             "{}",
             r#"{"vendorId":1}"#,
             r#"{"vendorId":"V","messageId":{}}"#,
@@ -461,7 +470,13 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["[]", "{}", r#"{"status":"accepted"}"#, r#"{"status":null}"#] {
+        for text in [
+            "[]",
+            r#"["Accepted","d",{}]"#,
+            "{}",
+            r#"{"status":"accepted"}"#,
+            r#"{"status":null}"#,
+        ] {
             assert_eq!(
                 Response::parse(&json(text)).unwrap_err(),
                 Error::Structure,

@@ -1,4 +1,4 @@
-//! One side of an OCPP-J connection: who may send what when (1.6-J section 4.1; 2.x Part 4 section 4.1).
+//! One side of an OCPP-J connection: who may send what when (1.6-J and 2.x Part 4, section 4.1.1).
 //!
 //! Frames and the time go in by `handle_*`, frames and events come out by `poll_*`. After each `handle_*` and each call
 //! of the application, take all events and all frames. Times are durations since any fixed moment.
@@ -220,6 +220,14 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Leaves a CALL of the peer without an answer, for one that OCPP says must get none.
+    ///
+    /// # Errors
+    /// [`Error::NothingToAnswer`].
+    pub fn leave_unanswered(&mut self, call: IncomingId) -> Result<(), Error> {
+        self.take_unanswered(call).map(drop)
+    }
+
     /// Tells the peer by CALLRESULTERROR that its answer to an own call was not understood (2.1).
     ///
     /// # Errors
@@ -241,10 +249,12 @@ impl Endpoint {
         match Frame::parse(text) {
             Ok(Frame::Call { id, action, payload }) => self.on_call(now, &id, &action, payload),
             Ok(Frame::CallResult { id, payload }) => {
-                self.on_answer(&id, || Outcome::Result(payload.to_owned()));
+                self.on_answer(Some(&id), || Outcome::Result(payload.to_owned()));
             }
             Ok(Frame::CallError(failure)) => {
-                self.on_answer(&failure.id, || Outcome::Error(RemoteError::of(&failure)));
+                // With the id "-1" it is about what is outstanding: there is only one call that it can be about.
+                let call = Some(&*failure.id).filter(|id| *id != UNREADABLE_ID);
+                self.on_answer(call, || Outcome::Error(RemoteError::of(&failure)));
             }
             Ok(frame) if !self.config.version.has_send() => {
                 self.refuse_type(Some(frame.id()), u64::from(frame.message_type()));
@@ -429,10 +439,10 @@ impl Endpoint {
         });
     }
 
-    /// An answer with the id "-1" is for what is outstanding: there is only one call that it can be about.
-    fn on_answer(&mut self, id: &str, outcome: impl FnOnce() -> Outcome) {
+    /// Takes an answer to the call of that message id, or to whatever is outstanding.
+    fn on_answer(&mut self, id: Option<&str>, outcome: impl FnOnce() -> Outcome) {
         let expected = self.outstanding.as_ref().map(|outstanding| outstanding.call);
-        match expected.filter(|&call| id == UNREADABLE_ID || self.message_id(call) == id) {
+        match expected.filter(|&call| id.is_none_or(|id| self.message_id(call) == id)) {
             Some(call) => {
                 self.outstanding = None;
                 self.events.push_back(Event::Ended {
@@ -440,7 +450,7 @@ impl Endpoint {
                     outcome: outcome(),
                 });
             }
-            None => self.drop_message(Some(id), Dropped::NotAsked),
+            None => self.drop_message(id.or(Some(UNREADABLE_ID)), Dropped::NotAsked),
         }
     }
 
@@ -475,7 +485,8 @@ impl Endpoint {
         self.drop_message(id, Dropped::Unreadable(fault));
     }
 
-    /// 1.6 ignores unknown message types (1.6-J section 4.1.3), 2.x answers them, but not 5, which is an answer.
+    /// 1.6 ignores unknown message types (1.6-J section 4.1.3), 2.x answers them (Part 4 section 4.4), but not 5, which
+    /// is an answer.
     fn refuse_type(&mut self, id: Option<&str>, message_type: u64) {
         if self.config.version != Version::V1_6 && message_type != 5 {
             let id = id.unwrap_or(UNREADABLE_ID);

@@ -2,14 +2,15 @@
 
 use crate::Version;
 
-/// An error code of OCPP-J (1.6-J section 4.2.3, 2.x Part 4 section 4.3).
+/// An error code of OCPP-J (1.6-J section 4.2.3 table 7, 2.x Part 4 section 4.3).
 ///
 /// The versions differ in spelling and in what exists; [`ErrorCode::name`] gives what a version understands and
 /// [`ErrorCode::from_name`] takes all spellings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// The payload is not conform to the structure of the action (1.6: `FormationViolation`).
+    /// The payload is syntactically incorrect or, in 1.6, not conform to the structure of the action (1.6:
+    /// `FormationViolation`).
     FormatViolation,
     /// Any other error.
     GenericError,
@@ -25,7 +26,7 @@ pub enum ErrorCode {
     OccurrenceConstraintViolation,
     /// A field has a value that it must not have.
     PropertyConstraintViolation,
-    /// The payload is not conform to the protocol.
+    /// The payload is incomplete (1.6), or not conform to the structure of the action (2.x).
     ProtocolError,
     /// The content is no valid RPC request, such as an unreadable message id (2.x).
     RpcFrameworkError,

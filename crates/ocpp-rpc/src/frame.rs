@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// The longest message id, in characters.
+/// The longest message id, in characters (1.6-J and 2.x Part 4, section 4.1.4).
 pub const MESSAGE_ID_MAX_CHARS: usize = 36;
 
-/// The message id of a CALLERROR for a message whose id could not be read.
+/// The message id of a CALLERROR for a message whose id could not be read (2.x Part 4 section 4.2.3; 1.6 names none).
 pub const UNREADABLE_ID: &str = "-1";
 
-/// The longest error description, in characters.
+/// The longest error description, in characters (2.x Part 4 section 4.2.3).
 pub const DESCRIPTION_MAX_CHARS: usize = 255;
 
 /// One message, borrowed from the text that it was read from.

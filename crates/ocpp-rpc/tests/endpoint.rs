@@ -122,6 +122,35 @@ fn an_error_with_the_id_minus_one_ends_the_outstanding_call() {
 }
 
 #[test]
+fn a_result_with_the_id_minus_one_answers_nothing() {
+    let mut endpoint = endpoint(Version::V2_0_1);
+    call(&mut endpoint);
+    endpoint.poll_transmit(T0).unwrap();
+    endpoint.handle_frame(T0, r#"[3,"-1",{}]"#);
+    assert!(matches!(
+        &events(&mut endpoint)[..],
+        [Event::Dropped {
+            reason: Dropped::NotAsked,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn a_call_that_is_to_get_no_answer_gets_none() {
+    let mut endpoint = endpoint(Version::V1_6);
+    endpoint.handle_frame(T0, r#"[2,"p","A",{}]"#);
+    let Some(Event::Call { call, .. }) = endpoint.poll_event() else {
+        panic!("no call")
+    };
+    endpoint.leave_unanswered(call).unwrap();
+    assert_eq!(endpoint.leave_unanswered(call), Err(Error::NothingToAnswer));
+    endpoint.handle_timeout(Duration::from_secs(60));
+    assert_eq!(endpoint.poll_transmit(T0), None);
+    assert!(endpoint.is_idle());
+}
+
+#[test]
 fn calls_of_the_peer_are_answered_once_under_their_id() {
     let mut endpoint = endpoint(Version::V1_6);
     endpoint.handle_frame(T0, r#"[2,"p1","A",{"x":1}]"#);

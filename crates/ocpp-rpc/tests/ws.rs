@@ -154,6 +154,27 @@ async fn a_message_above_the_limit_is_answered_with_1009() {
 }
 
 #[tokio::test]
+async fn who_stops_waiting_while_the_connection_closes_is_told_why_the_next_time() {
+    let mut small = ServerOptions::default();
+    small.limits.max_message_bytes = 1000;
+    let (mut client, mut server) = pair_in_memory(ClientOptions::default(), small).await;
+    client.send("x".repeat(1001)).await.unwrap();
+    tokio::select! {
+        biased;
+        _ = server.recv() => panic!("the peer has not closed yet"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(matches!(server.send("y").await, Err(Error::NotSent)));
+    let (first, end) = tokio::join!(server.recv(), async {
+        let end = client.recv().await;
+        (end, client.closed_by_peer())
+    });
+    assert!(matches!(first, Err(Error::TooLarge)));
+    assert!(matches!(end, (Ok(None), Some(CloseCode::TOO_LARGE))), "{end:?}");
+    assert!(matches!(server.recv().await, Ok(None)));
+}
+
+#[tokio::test]
 async fn close_codes_reach_the_other_side() {
     let (client, server) = pair(ClientOptions::default(), ServerOptions::default()).await;
     let (client, mut server) = (client.unwrap(), server.unwrap());

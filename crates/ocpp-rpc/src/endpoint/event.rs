@@ -90,7 +90,7 @@ pub struct RemoteError {
 pub enum Dropped {
     /// An answer to nothing that waits for one: late, repeated or never asked for.
     NotAsked,
-    /// A CALL with the message id of one that is not answered yet.
+    /// A CALL with the message id of one that is not answered yet. An error would be taken for the answer to that one.
     Duplicate,
     /// A CALL beyond the limit of unanswered ones; it was answered with an error.
     TooManyCalls,

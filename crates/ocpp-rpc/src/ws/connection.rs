@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
@@ -57,6 +57,10 @@ pub struct Connection<S> {
     deadline: Option<Instant>,
     pinged: bool,
     closed_by_peer: Option<CloseCode>,
+    /// Why the connection is over, until the peer was told and [`Connection::recv`] has said so.
+    broken: Option<Error>,
+    /// Until when the own close frame may take.
+    linger_until: Option<Instant>,
     finished: bool,
 }
 
@@ -70,6 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadline,
             pinged: false,
             closed_by_peer: None,
+            broken: None,
+            linger_until: None,
             finished: false,
         }
     }
@@ -86,26 +92,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The next text message, byte for byte; `None` once the peer has closed, see [`Connection::closed_by_peer`].
     ///
-    /// May be dropped while it waits: no message is lost.
+    /// May be dropped while it waits: no message is lost, and no error either.
     ///
     /// # Errors
     /// After an error the connection is over: what can be told to the peer was told with a close frame.
     pub async fn recv(&mut self) -> Result<Option<String>, Error> {
-        if self.finished {
-            return Ok(None);
-        }
-        let result = self.next_text().await;
-        match &result {
-            Ok(Some(_)) => {}
-            Ok(None) => self.finished = true,
-            Err(error) => {
-                if let Some(code) = code_for(error) {
-                    self.end(code, "").await;
-                }
-                self.finished = true;
+        if self.broken.is_none() {
+            if self.finished {
+                return Ok(None);
+            }
+            match self.next_text().await {
+                Ok(Some(text)) => return Ok(Some(text)),
+                Ok(None) => self.finished = true,
+                Err(error) => self.broken = Some(error),
             }
         }
-        result
+        // One that was dropped while it closed goes on here.
+        if let Some(code) = self.broken.as_ref().and_then(code_for) {
+            self.end(code, "").await;
+        }
+        self.finished = true;
+        self.broken.take().map_or(Ok(None), Err)
     }
 
     /// Sends one text message and waits until the stream has taken it.
@@ -181,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn write(&mut self, message: Message) -> Result<(), Error> {
-        if self.finished {
+        if self.finished || self.broken.is_some() {
             return Err(Error::NotSent);
         }
         match timeout(self.limits.write_timeout, self.socket.send(message)).await {
@@ -207,16 +214,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.finished {
             return;
         }
-        self.finished = true;
+        let is_first = self.linger_until.is_none();
+        let until = *self.linger_until.get_or_insert_with(|| Instant::now() + LINGER);
         let end = reason.floor_char_boundary_at(REASON_MAX_BYTES);
         let frame = CloseFrame {
             code: WsCloseCode::from(code.to_send().0),
             reason: Utf8Bytes::from(reason.get(..end).unwrap_or_default()),
         };
-        let _ = timeout(LINGER, async {
-            match self.socket.send(Message::Close(Some(frame))).await {
-                Ok(()) | Err(WsError::ConnectionClosed) => {}
-                Err(_) => return,
+        let _ = timeout_at(until, async {
+            if is_first {
+                match self.socket.send(Message::Close(Some(frame))).await {
+                    Ok(()) | Err(WsError::ConnectionClosed) => {}
+                    Err(_) => return,
+                }
+            } else if !matches!(self.socket.flush().await, Ok(()) | Err(WsError::ConnectionClosed)) {
+                return;
             }
             let stream = self.socket.get_mut();
             let _ = stream.flush().await;
@@ -225,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
         })
         .await;
+        self.finished = true;
     }
 }
 
