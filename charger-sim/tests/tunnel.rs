@@ -207,6 +207,29 @@ async fn what_is_no_cmp_request_is_refused_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_stops_acknowledges_what_it_has_passed_on() {
+    for boot in ["Accepted", "Pending"] {
+        let csms = FakeCsms::start(Plan {
+            boot,
+            ..plan(|_| Some(Ok(sequence(500))))
+        })
+        .await;
+        let tunnel = Running::start_with(&csms, |options| {
+            options.station.ack_delay = Duration::from_secs(1_000);
+            options.station.pull_wait = Duration::from_secs(1);
+        })
+        .await;
+        assert_eq!(tunnel.post(&sequence(300)).await.status, 200);
+        tunnel.stop().await;
+        let mut open = csms.open.clone();
+        timeout(SOON, open.wait_for(|open| *open == 0))
+            .await
+            .expect(boot)
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_gives_its_exchange_up() {
     let csms = FakeCsms::start(plan(|_| None)).await;
     let tunnel = Running::start(&csms).await;

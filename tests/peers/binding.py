@@ -140,12 +140,13 @@ class Pull:
         return None
 
     def pulled(self, data):
+        limits = {"unit": 3500, "max": MAX}
         if self.name is None or data.get("id", self.name) != self.name:
-            return {"wait": 1}
+            return {"wait": 1, **limits}
         if "id" not in data and self.name in data.get("have", []):
-            return {"wait": 1}
+            return {"wait": 1, **limits}
         piece = chunk(self.request, data.get("off", 0), self.piece)
-        return {"id": self.name, **piece, "route": self.route, "unit": 3500, "max": MAX}
+        return {"id": self.name, **piece, "route": self.route, **limits}
 
     def delivered(self, data):
         if data["id"] in self.done:

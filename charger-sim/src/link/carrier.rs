@@ -18,7 +18,7 @@ pub enum Step {
 
 /// The CMP side of a station, driven by a link. Times are those of the link's clock.
 ///
-/// The first nine methods are the station's role of the binding (see [`Station`]); `work` and `woken` are the carrier's
+/// All methods but `work` and `woken` are the station's role of the binding (see [`Station`]); those are the carrier's
 /// own: HTTP requests, keys, files.
 pub trait Carrier: Send {
     /// The connection stands.
@@ -37,6 +37,9 @@ pub trait Carrier: Send {
     fn handle_timeout(&mut self, now: Duration);
     /// When [`Carrier::handle_timeout`], [`Carrier::poll_call`] and [`Carrier::work`] are due.
     fn poll_timeout(&self) -> Option<Duration>;
+
+    /// The link is about to end: what waits to be sent becomes due. Returns whether nothing is left.
+    fn flush(&mut self, now: Duration) -> bool;
 
     /// The carrier's own work, after each step of the link, connected or not. Must not block.
     fn work(&mut self, now: Duration) -> Step;
@@ -77,6 +80,10 @@ impl Carrier for Station {
 
     fn poll_timeout(&self) -> Option<Duration> {
         Self::poll_timeout(self)
+    }
+
+    fn flush(&mut self, now: Duration) -> bool {
+        self.flush_acks(now)
     }
 
     fn work(&mut self, _: Duration) -> Step {

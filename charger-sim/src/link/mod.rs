@@ -169,6 +169,9 @@ pub struct Link<C, O = ()> {
     connected_once: bool,
 }
 
+/// How long the end of a connection may be put off.
+const LEAVE: Duration = Duration::from_secs(2);
+
 type Stop<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
 impl<C: Carrier, O: Observer> Link<C, O> {
@@ -326,10 +329,40 @@ impl<C: Carrier, O: Observer> Link<C, O> {
                 () = self.carrier.woken() => {}
             }
         };
+        if end.is_break() {
+            self.take_leave(&mut session, &mut connection).await;
+        }
         let booted = session.boot_status() == Some(BootStatus::Accepted);
         session.close(&mut self.carrier, self.clock.now());
         connection.close(CloseCode::AWAY, "").await;
         Ok((end, booted))
+    }
+
+    /// Lets the carrier send what still waits, for a moment: acknowledgements mostly.
+    async fn take_leave(&mut self, session: &mut Session, connection: &mut Connection<TcpStream>) {
+        let leave = async {
+            loop {
+                let is_last = self.carrier.flush(self.clock.now());
+                self.transmit(session, connection).await?;
+                if is_last {
+                    break;
+                }
+                let due = session.poll_timeout(&self.carrier);
+                tokio::select! {
+                    text = connection.recv() => match text? {
+                        Some(text) => self.receive(session, &text),
+                        None => break,
+                    },
+                    () = sleep_until(self.clock, due) => {
+                        session.handle_timeout(&mut self.carrier, self.clock.now());
+                    }
+                }
+            }
+            Ok::<_, ws::Error>(())
+        };
+        if !matches!(tokio::time::timeout(LEAVE, leave).await, Ok(Ok(()))) {
+            info!("not all was said before the connection ended");
+        }
     }
 
     async fn transmit(

@@ -417,6 +417,11 @@ impl Carrier for Task {
         self.agent.poll_timeout()
     }
 
+    fn flush(&mut self, now: Duration) -> bool {
+        let now = self.now(now);
+        self.agent.flush_acks(now)
+    }
+
     fn work(&mut self, now: Duration) -> Step {
         let now = self.now(now);
         while let Some(action) = self.agent.poll_action() {

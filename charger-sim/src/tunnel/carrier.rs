@@ -29,7 +29,12 @@ pub enum Refused {
     /// It did not reach the RA; to be made again after this.
     Later(Duration),
     /// The exchange failed.
-    Failed(Failure),
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether the RA may have got the request.
+        outcome_unknown: bool,
+    },
 }
 
 /// An HTTP request, and where its answer goes.
@@ -125,10 +130,17 @@ impl Tunnel {
                     self.station.acknowledge(now, id);
                     self.station.set_busy(now, Some(FOLLOW_UP));
                 }
-                Event::Failed { id, error } => {
-                    warn!(exchange = %id, %error, "failed");
+                Event::Failed {
+                    id,
+                    error: failure,
+                    outcome_unknown,
+                } => {
+                    warn!(exchange = %id, error = %failure, outcome_unknown, "failed");
                     if let Some(reply) = self.open.remove(&id) {
-                        let _ = reply.send(Err(Refused::Failed(error)));
+                        let _ = reply.send(Err(Refused::Failed {
+                            failure,
+                            outcome_unknown,
+                        }));
                     }
                 }
                 Event::NoBinding => warn!("the CSMS does not carry CMP"),
@@ -185,6 +197,10 @@ impl Carrier for Tunnel {
 
     fn poll_timeout(&self) -> Option<Duration> {
         self.station.poll_timeout()
+    }
+
+    fn flush(&mut self, now: Duration) -> bool {
+        self.station.flush_acks(now)
     }
 
     fn work(&mut self, now: Duration) -> Step {

@@ -155,8 +155,11 @@ fn refusal(refused: &Refused) -> Response {
             let retry_s = retry.as_secs().clamp(1, LONGEST_RETRY_AFTER_S);
             (StatusCode::SERVICE_UNAVAILABLE, Some(retry_s), "not now".into())
         }
-        Refused::Failed(failure) => {
-            let status = status_of(failure);
+        Refused::Failed {
+            failure,
+            outcome_unknown,
+        } => {
+            let status = status_of(failure, *outcome_unknown);
             let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
             (status, retry_after_s, failure.to_string())
         }
@@ -170,9 +173,11 @@ fn refusal(refused: &Refused) -> Response {
     response
 }
 
-fn status_of(failure: &Failure) -> StatusCode {
+fn status_of(failure: &Failure, outcome_unknown: bool) -> StatusCode {
     match failure {
         Failure::Transfer(error) => match error.code {
+            // It was the answer that was at fault.
+            ErrorCode::Malformed | ErrorCode::TooLarge if outcome_unknown => StatusCode::BAD_GATEWAY,
             ErrorCode::Malformed => StatusCode::BAD_REQUEST,
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -182,5 +187,23 @@ fn status_of(failure: &Failure) -> StatusCode {
         },
         Failure::Expired => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cmp_binding::TransferError;
+
+    use super::*;
+
+    #[test]
+    fn the_client_is_blamed_for_its_request_and_not_for_an_answer() {
+        let status = |code, outcome_unknown| {
+            status_of(&Failure::Transfer(TransferError::last(code)), outcome_unknown).as_u16()
+        };
+        assert_eq!(status(ErrorCode::Malformed, false), 400);
+        assert_eq!(status(ErrorCode::TooLarge, false), 413);
+        assert_eq!(status(ErrorCode::Malformed, true), 502);
+        assert_eq!(status(ErrorCode::TooLarge, true), 502);
     }
 }

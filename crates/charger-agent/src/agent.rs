@@ -320,6 +320,11 @@ impl Agent {
         self.station.handle_disconnected();
     }
 
+    /// Has acknowledgements sent at once, as the station is about to disconnect; says whether none is left.
+    pub fn flush_acks(&mut self, now: Time) -> bool {
+        self.station.flush_acks(now.monotonic)
+    }
+
     /// Says who may call: only the CSMS while the boot is Pending.
     pub fn set_mode(&mut self, mode: Mode) {
         self.station.set_mode(mode);
@@ -398,9 +403,16 @@ impl Agent {
                 }
             }
             Event::Response { id, .. } => self.station.acknowledge(now.monotonic, id),
-            Event::Failed { id, error } if self.exchange == Some(id) => {
+            Event::Failed {
+                id,
+                error,
+                outcome_unknown,
+            } if self.exchange == Some(id) => {
                 self.exchange = None;
-                let failure = transfer_failure(&error);
+                let failure = match outcome_unknown {
+                    true => TransferFailure::OutcomeUnknown,
+                    false => TransferFailure::Refused,
+                };
                 self.actions.push_back(Action::Report(Report::Transfer(error)));
                 if let Some(transaction) = &mut self.transaction {
                     transaction.handle_transfer_failure(now, failure);
@@ -569,15 +581,6 @@ impl Agent {
     fn derive(&self, label: &[u8]) -> Option<[u8; 32]> {
         let value = self.crypto?.hmac(HashAlgorithm::Sha256, &self.seed, label).ok()?;
         value.as_bytes().try_into().ok()
-    }
-}
-
-/// What a transaction is told of an exchange that ended without a response.
-fn transfer_failure(error: &station::Failure) -> TransferFailure {
-    if error.outcome_unknown() {
-        TransferFailure::OutcomeUnknown
-    } else {
-        TransferFailure::Refused
     }
 }
 

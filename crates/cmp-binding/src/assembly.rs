@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::error::{ErrorCode, TransferError};
+use crate::wire::Chunk;
 
 /// A message of known length of which the first part is held.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,19 +50,14 @@ impl Assembly {
     }
 
     /// Takes a piece. What is held already must be equal; a piece beyond what is held is a gap.
-    pub(crate) fn accept(&mut self, len: usize, off: usize, piece: &[u8]) -> Result<(), TransferError> {
-        let end = off
-            .checked_add(piece.len())
-            .ok_or(TransferError::last(ErrorCode::Malformed))?;
-        if piece.is_empty() || end > len {
-            return Err(TransferError::last(ErrorCode::Malformed));
-        }
-        if len != self.len {
+    pub(crate) fn accept(&mut self, chunk: &Chunk) -> Result<(), TransferError> {
+        if chunk.len != self.len {
             return Err(TransferError::last(ErrorCode::Conflict));
         }
-        let Some(held) = self.bytes.get(off..) else {
+        let Some(held) = self.bytes.get(chunk.off..) else {
             return Err(TransferError::gap(self.bytes.len()));
         };
+        let piece = &chunk.piece;
         let overlap = held.len().min(piece.len());
         if held.get(..overlap) != piece.get(..overlap) {
             return Err(TransferError::last(ErrorCode::Conflict));
@@ -107,43 +103,43 @@ mod tests {
         result.err().map(|error| error.code)
     }
 
+    fn chunk(len: usize, off: usize, piece: &[u8]) -> Chunk {
+        let piece = piece.to_vec();
+        Chunk { len, off, piece }
+    }
+
     #[test]
     fn a_repeated_chunk_with_equal_bytes_is_fine_whole_or_in_part() {
         let mut message = Assembly::new(6);
-        assert!(message.accept(6, 0, &[1, 2, 3]).is_ok());
-        assert!(message.accept(6, 0, &[1, 2, 3]).is_ok());
-        assert!(message.accept(6, 1, &[2, 3, 4]).is_ok());
+        assert!(message.accept(&chunk(6, 0, &[1, 2, 3])).is_ok());
+        assert!(message.accept(&chunk(6, 0, &[1, 2, 3])).is_ok());
+        assert!(message.accept(&chunk(6, 1, &[2, 3, 4])).is_ok());
         assert_eq!(message.bytes(), [1, 2, 3, 4]);
-        assert!(message.accept(6, 4, &[5, 6]).is_ok());
+        assert!(message.accept(&chunk(6, 4, &[5, 6])).is_ok());
         assert!(message.is_whole());
-        assert!(message.accept(6, 4, &[5, 6]).is_ok());
+        assert!(message.accept(&chunk(6, 4, &[5, 6])).is_ok());
     }
 
     #[test]
     fn a_repeated_chunk_with_other_bytes_or_len_is_a_conflict() {
         let mut message = Assembly::new(6);
-        message.accept(6, 0, &[1, 2, 3]).unwrap();
-        assert_eq!(code(message.accept(6, 0, &[1, 2, 9])), Some(ErrorCode::Conflict));
-        assert_eq!(code(message.accept(7, 3, &[4])), Some(ErrorCode::Conflict));
-        assert_eq!(message.bytes(), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_chunk_outside_len_or_empty_is_malformed() {
-        let mut message = Assembly::new(6);
-        assert_eq!(code(message.accept(6, 4, &[1, 2, 3])), Some(ErrorCode::Malformed));
-        assert_eq!(code(message.accept(6, 0, &[])), Some(ErrorCode::Malformed));
+        message.accept(&chunk(6, 0, &[1, 2, 3])).unwrap();
         assert_eq!(
-            code(message.accept(6, usize::MAX, &[1])),
-            Some(ErrorCode::Malformed)
+            code(message.accept(&chunk(6, 0, &[1, 2, 9]))),
+            Some(ErrorCode::Conflict)
         );
+        assert_eq!(
+            code(message.accept(&chunk(7, 3, &[4]))),
+            Some(ErrorCode::Conflict)
+        );
+        assert_eq!(message.bytes(), [1, 2, 3]);
     }
 
     #[test]
     fn a_chunk_that_begins_too_late_is_a_gap_with_next() {
         let mut message = Assembly::new(6);
-        message.accept(6, 0, &[1, 2]).unwrap();
-        assert_eq!(message.accept(6, 4, &[5]), Err(TransferError::gap(2)));
+        message.accept(&chunk(6, 0, &[1, 2])).unwrap();
+        assert_eq!(message.accept(&chunk(6, 4, &[5])), Err(TransferError::gap(2)));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use base64ct::{Base64, Encoding};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{VERSION, seconds};
 use crate::data::{Data, Form};
 use crate::error::{ErrorCode, TransferError};
-use crate::frame::piece_bytes;
+use crate::frame::{piece_bytes, value_bytes};
 use crate::id::{ExchangeId, Route};
 
 /// The most ids that one `ack` or `have` may list.
@@ -55,7 +55,7 @@ impl Versions {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct WireError {
     code: ErrorCode,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<u64>,
@@ -81,6 +81,14 @@ impl From<&WireError> for TransferError {
     fn from(error: &WireError) -> Self {
         Self::from_peer(error.code, &error.text, error.retry, error.next)
     }
+}
+
+fn null_is_absent<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Every member of every object; which ones an operation needs is checked where it is handled.
@@ -121,7 +129,7 @@ pub(crate) struct Members {
     pub(crate) slots: Option<Vec<SlotReport>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) routes: Option<Vec<Route>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_absent")]
     pub(crate) ack: Vec<ExchangeId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) have: Option<Vec<ExchangeId>>,
@@ -129,7 +137,7 @@ pub(crate) struct Members {
     pub(crate) error: Option<WireError>,
 }
 
-/// One decoded piece of a message.
+/// One decoded piece of a message: not empty, and inside of `len`.
 pub(crate) struct Chunk {
     pub(crate) len: usize,
     pub(crate) off: usize,
@@ -187,6 +195,12 @@ impl Members {
         }
     }
 
+    /// Whether the frame with this object is within the unit.
+    pub(crate) fn fits(&self, fit: Fit) -> bool {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        value_bytes(fit.form, &json).saturating_add(fit.envelope_bytes) <= fit.unit
+    }
+
     /// Fills in a piece of `message` from `off` on, as large as `unit` allows but at least 3 bytes (or the rest).
     #[must_use]
     pub(crate) fn with_piece(mut self, message: &[u8], off: usize, fit: Fit) -> Self {
@@ -208,7 +222,8 @@ impl Members {
             return Err(malformed);
         };
         let piece = Base64::decode_vec(data).map_err(|_| malformed.clone())?;
-        if len == 0 || piece.is_empty() {
+        let is_inside = off.checked_add(piece.len()).is_some_and(|end| end <= len);
+        if piece.is_empty() || !is_inside {
             return Err(malformed);
         }
         Ok(Chunk { len, off, piece })
@@ -241,12 +256,35 @@ pub(crate) struct Fit {
 
 #[cfg(test)]
 mod tests {
+    use alloc::{format, vec};
+
     use super::*;
 
     #[test]
     fn unknown_members_are_ignored() {
         let members = Members::parse(&Data::text(r#"{"next":7,"later":{"deep":[1,2]}}"#)).unwrap();
         assert_eq!(members, Members::next(7));
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_absent() {
+        let nothing = r#"{"id":null,"len":null,"ack":null,"have":null,"slots":null,"error":null}"#;
+        assert_eq!(Members::parse(&Data::text(nothing)).unwrap(), Members::default());
+        let error = r#"{"error":{"code":"busy","text":null,"retry":null,"next":null}}"#;
+        let error = Members::parse(&Data::text(error)).unwrap().transfer_error();
+        assert_eq!(error.unwrap().retry, None);
+    }
+
+    #[test]
+    fn at_most_64_ids_are_listed() {
+        let list = |name: &str, ids: usize| {
+            let ids = vec![r#""AAAAAAAAAAAAAAAAAAAAAA""#; ids].join(",");
+            Members::parse(&Data::text(format!(r#"{{"{name}":[{ids}]}}"#)))
+        };
+        for name in ["ack", "have"] {
+            assert!(list(name, 64).is_ok());
+            assert_eq!(list(name, 65).unwrap_err().code, ErrorCode::Malformed);
+        }
     }
 
     #[test]
@@ -260,6 +298,8 @@ mod tests {
             r#"{"next":"7"}"#,
             r#"{"next":-1}"#,
             r#"{"id":"short"}"#,
+            r#"{"next":7,"next":7}"#,
+            r#"{"error":{"code":"busy","code":"gap"}}"#,
         ] {
             let error = Members::parse(&Data::text(bad)).unwrap_err();
             assert_eq!(error.code, ErrorCode::Malformed, "{bad}");
@@ -286,14 +326,22 @@ mod tests {
     }
 
     #[test]
-    fn len_zero_is_refused() {
-        let members = Members {
-            len: Some(0),
-            off: Some(0),
-            data: Some("AQ==".into()),
-            ..Members::default()
-        };
-        assert!(members.chunk().is_err());
+    fn a_piece_outside_len_is_refused() {
+        for (len, off, good) in [
+            (0, 0, false),
+            (1, 0, true),
+            (6, 5, true),
+            (6, 6, false),
+            (6, usize::MAX, false),
+        ] {
+            let members = Members {
+                len: Some(len),
+                off: Some(off),
+                data: Some("AQ==".into()),
+                ..Members::default()
+            };
+            assert_eq!(members.chunk().is_ok(), good, "{len} {off}");
+        }
     }
 
     #[test]

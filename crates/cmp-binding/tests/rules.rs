@@ -12,7 +12,7 @@ mod harness;
 use cmp_binding::csms::{self, Action, Budget, Csms, Limits, Progress, RaError, Reply};
 use cmp_binding::station::{self, Event, Failure, Station, SubmitError};
 use cmp_binding::{
-    Answer, CallOutcome, Data, ErrorCode, ExchangeId, Form, Operation, Route, Status, is_vendor_id,
+    Answer, CallOutcome, Data, Envelope, ErrorCode, ExchangeId, Form, Operation, Route, Status, is_vendor_id,
 };
 use harness::*;
 use serde_json::{Value, json};
@@ -203,6 +203,47 @@ fn one_exchange_more_evicts_the_oldest_unfetched_response_when_no_upload_is_open
 }
 
 #[test]
+fn what_is_refused_anyway_evicts_nothing() {
+    let mut csms = csms_with(Limits::default());
+    for n in 1..=4 {
+        answered(&mut csms, n.into(), n, message(20, n));
+    }
+    for (len, data) in [(5, WHOLE), (3, "AQID")] {
+        let bad = json!({"id": id(5).to_string(), "len": len, "off": 0, "data": data});
+        assert_eq!(code(&ask(&mut csms, 9, "CmpSend", bad)), "malformed");
+        assert_eq!(csms.open(), 4);
+    }
+    // Not even all four would be enough.
+    let mut csms = csms_with(Limits {
+        bytes: 66_000,
+        ..Limits::default()
+    });
+    answered(&mut csms, 0, 1, message(20, 1));
+    let large = json!({"id": id(5).to_string(), "len": 10_000, "off": 0, "data": WHOLE});
+    assert_eq!(code(&ask(&mut csms, 9, "CmpSend", large)), "busy");
+    assert_eq!(csms.progress(id(1)), Progress::Answered { len: 20 });
+    // Nor if other stations have the memory.
+    let budget = Budget::new(140_000);
+    let mut other = Csms::new(csms::Config::default(), budget.clone());
+    let mut csms = Csms::new(
+        csms::Config {
+            limits: Limits {
+                exchanges: 1,
+                ..Limits::default()
+            },
+            ..csms::Config::default()
+        },
+        budget,
+    );
+    answered(&mut csms, 0, 1, message(20, 1));
+    for n in 1..=2 {
+        assert_eq!(send_whole(&mut other, 0, n), "pending");
+    }
+    assert_eq!(code(&send_whole(&mut csms, 9, 2)), "busy");
+    assert_eq!(csms.progress(id(1)), Progress::Answered { len: 20 });
+}
+
+#[test]
 fn one_exchange_more_is_busy_when_all_are_at_the_ra() {
     let mut csms = csms_with(Limits::default());
     for n in 1..=4 {
@@ -338,9 +379,9 @@ fn a_busy_station_is_pulled_later_and_not_taken_to_be_idle() {
         members(&station.handle_call(s(at), "CmpPull", Some(&Data::text(r#"{"v":[1],"have":[]}"#))))
     };
     station.set_busy(s(0), Some(s(30)));
-    assert_eq!(pull(&mut station, 10), json!({"wait": 20}));
+    assert_eq!(pull(&mut station, 10)["wait"], 20);
     station.set_busy(s(10), None);
-    assert_eq!(pull(&mut station, 10), json!({"idle": true}));
+    assert_eq!(pull(&mut station, 10)["idle"], true);
 }
 
 #[test]
@@ -374,7 +415,9 @@ fn a_peer_without_binding_fails_the_exchange_and_is_reported() {
             station.poll_event(),
             Some(Event::Failed {
                 id: id(1),
-                error: Failure::NoBinding
+                error: Failure::NoBinding,
+                // It was said to be held in whole.
+                outcome_unknown: true
             })
         );
     }
@@ -399,7 +442,8 @@ fn faults_of_the_peer_end_an_exchange_after_eight_in_a_row() {
         station.poll_event(),
         Some(Event::Failed {
             id: id(1),
-            error: Failure::Faults
+            error: Failure::Faults,
+            outcome_unknown: true
         })
     );
 }
@@ -414,9 +458,39 @@ fn an_exchange_that_does_not_come_forward_expires() {
         station.poll_event(),
         Some(Event::Failed {
             id: id(1),
-            error: Failure::Expired
+            error: Failure::Expired,
+            outcome_unknown: true
         })
     );
+}
+
+#[test]
+fn the_outcome_is_unknown_once_the_request_was_held_in_whole_whatever_ends_the_exchange() {
+    let new = || {
+        let mut station = Station::new(station::Config::default());
+        station.handle_connected(s(0));
+        station
+            .submit(s(0), [1; 16], Route::default(), message(20, 1))
+            .unwrap();
+        station
+    };
+    let ended_by = |mut station: Station, answer: Value| {
+        give(&mut station, 1, answer);
+        match station.poll_event() {
+            Some(Event::Failed { outcome_unknown, .. }) => outcome_unknown,
+            other => panic!("{other:?}"),
+        }
+    };
+    let error = |code: &str| json!({"error": {"code": code}});
+    for code in ["malformed", "unsupported", "too-large"] {
+        assert!(!ended_by(new(), error(code)), "{code}");
+        assert!(ended_by(waiting_station(1), error(code)), "{code}");
+    }
+    // What the policy refuses is not passed on, however late that is said.
+    assert!(!ended_by(waiting_station(1), error("forbidden")));
+    assert!(ended_by(new(), error("ra-timeout")));
+    // Somebody has answered, if not with a CMP message.
+    assert!(ended_by(new(), json!({"len": 3, "off": 0, "data": "AQID"})));
 }
 
 #[test]
@@ -456,6 +530,165 @@ fn no_acknowledgement_goes_out_before_the_caller_has_stored_the_response() {
     station.acknowledge(s(1_000), id(1));
     let call = station.poll_call(s(1_002)).unwrap();
     assert_eq!(call.data.json, json!({"ack": [id(1).to_string()]}).to_string());
+}
+
+fn acknowledging_station() -> Station {
+    let mut station = Station::new(station::Config::default());
+    station.handle_connected(s(0));
+    station.acknowledge(s(0), id(1));
+    station
+}
+
+#[test]
+fn an_acknowledgement_is_repeated_until_it_is_answered_however_often_the_link_breaks() {
+    let mut station = acknowledging_station();
+    let mut now = s(0);
+    let busy = || CallOutcome::Response {
+        status: Status::Accepted,
+        data: Some(Data::text(r#"{"error":{"code":"busy","retry":9}}"#)),
+    };
+    for outcome in [CallOutcome::TimedOut, CallOutcome::Disconnected, busy()] {
+        for _ in 0..20 {
+            now = station.poll_timeout().expect("it still waits").max(now);
+            let call = station.poll_call(now).expect("due");
+            station.handle_result(now, call.token, &outcome);
+        }
+    }
+    now = station.poll_timeout().expect("it still waits");
+    give(&mut station, now.as_secs(), json!({}));
+    assert_eq!(station.poll_timeout(), None);
+    // One who does not understand it is not told for ever.
+    let mut station = acknowledging_station();
+    for told in 0.. {
+        let Some(due) = station.poll_timeout() else {
+            assert_eq!(told, 8);
+            break;
+        };
+        let call = station.poll_call(due).expect("due");
+        let code = "InternalError".into();
+        station.handle_result(due, call.token, &CallOutcome::CallError { code });
+    }
+}
+
+#[test]
+fn before_a_disconnection_an_acknowledgement_waits_for_no_other_call() {
+    let mut station = acknowledging_station();
+    assert!(station.poll_call(s(1)).is_none());
+    assert!(!station.flush_acks(s(1)));
+    let call = station.poll_call(s(1)).expect("due");
+    // To ask again and again does not send it again and again.
+    station.handle_result(s(1), call.token, &CallOutcome::TimedOut);
+    assert!(!station.flush_acks(s(1)));
+    assert!(station.poll_call(s(1)).is_none());
+    give(&mut station, 2, json!({}));
+    assert!(station.flush_acks(s(2)));
+}
+
+#[test]
+fn a_hello_is_within_the_unit_whatever_it_has_to_report() {
+    let slot = |n: usize| cmp_binding::SlotReport {
+        slot: format!("ChargingStationCertificate{n}"),
+        state: "Active".into(),
+        not_after: Some("2027-01-01T00:00:00Z".into()),
+        error: Some("\"".repeat(400)),
+    };
+    for form in [Form::Text, Form::Object] {
+        let config = station::Config {
+            unit: 512,
+            form,
+            ..station::Config::default()
+        };
+        let mut station = Station::new(config);
+        station.hello(s(0), (0..9).map(slot).collect());
+        station.handle_connected(s(0));
+        let call = station.poll_call(s(0)).unwrap();
+        assert!(frame_bytes(Envelope::default().call_bytes, &call.data) <= 512);
+        let hello: Value = serde_json::from_str(&call.data.json).unwrap();
+        assert_eq!(hello["slots"][0]["state"], "Active");
+        // Its answer too.
+        let routes = (0..900).map(|n| format!("route-{n}").parse().unwrap()).collect();
+        let config = csms::Config {
+            routes,
+            ..csms::Config::default()
+        };
+        let mut csms = Csms::new(config, Budget::default());
+        let Reply::Now(answer) = csms.handle_call(s(0), call.message_id, Some(&call.data)) else {
+            panic!()
+        };
+        assert!(frame_bytes(Envelope::default().result_bytes, answer.data.as_ref().unwrap()) <= 512);
+        assert_eq!(members(&answer)["routes"][0], "route-0");
+    }
+}
+
+#[test]
+fn a_station_with_small_frames_says_so_however_often_it_is_not_answered() {
+    let mut station = Station::new(station::Config {
+        unit: 600,
+        ..station::Config::default()
+    });
+    station.handle_connected(s(0));
+    station
+        .submit(s(0), [1; 16], Route::default(), message(20, 1))
+        .unwrap();
+    for _ in 0..10 {
+        let due = station.poll_timeout().unwrap();
+        let call = station.poll_call(due).unwrap();
+        assert_eq!(call.message_id, "CmpHello");
+        station.handle_result(due, call.token, &CallOutcome::TimedOut);
+    }
+}
+
+#[test]
+fn a_pull_that_lists_all_exchanges_is_within_the_smallest_unit() {
+    let mut csms = csms_with(Limits {
+        exchanges: 1_000,
+        bytes: 1 << 30,
+        ..Limits::default()
+    });
+    let hello = json!({"v": [1], "unit": 512, "max": 65_536});
+    ask(&mut csms, 0, "CmpHello", hello);
+    for n in 1..=9 {
+        let _ = send_whole(&mut csms, 0, n);
+    }
+    csms.start_pull(s(0));
+    let call = csms.poll_call(s(0)).unwrap();
+    let pull: Value = serde_json::from_str(&call.data.json).unwrap();
+    assert_eq!(pull["have"].as_array().unwrap().len(), csms::MOST_EXCHANGES);
+    assert!(frame_bytes(Envelope::default().call_bytes, &call.data) <= 512);
+}
+
+#[test]
+fn a_wait_of_the_station_is_held_to_between_a_second_and_an_hour() {
+    for (hint, due) in [(0, 1), (7, 7), (u64::MAX, 3_600)] {
+        let mut csms = csms_with(Limits::default());
+        csms.start_pull(s(5));
+        let call = csms.poll_call(s(5)).unwrap();
+        let data = Some(Data::text(json!({"wait": hint}).to_string()));
+        let status = Status::Accepted;
+        csms.handle_result(s(5), call.token, &CallOutcome::Response { status, data });
+        assert_eq!(csms.poll_timeout(), Some(s(5 + due)));
+    }
+}
+
+#[test]
+fn an_ra_that_is_away_is_asked_again_after_10_s_then_twice_as_long_and_at_most_5_min() {
+    let mut csms = csms_with(Limits::default());
+    assert_eq!(send_whole(&mut csms, 0, 1), "pending");
+    let mut now = s(0);
+    for wait in [10, 20, 40, 80, 160, 300, 300] {
+        csms.handle_ra_response(now, id(1), Err(RaError::Unreachable));
+        let fetch = json!({"id": id(1).to_string(), "off": 0});
+        let answer = ask(&mut csms, now.as_secs(), "CmpFetch", fetch);
+        assert_eq!(
+            (code(&answer), &answer["error"]["retry"]),
+            ("ra-unreachable", &json!(wait))
+        );
+        assert_eq!(csms.poll_timeout(), Some(now + s(wait)));
+        now += s(wait);
+        while csms.poll_action().is_some() {}
+        csms.handle_timeout(now);
+        assert!(matches!(csms.poll_action(), Some(Action::Forward { .. })));
+    }
 }
 
 #[test]
@@ -550,15 +783,45 @@ fn a_request_that_was_said_to_be_held_in_whole_is_never_sent_again() {
         );
         now = station.poll_timeout().unwrap_or(now);
     }
-    let Some(Event::Failed { error, .. }) = station.poll_event() else {
-        panic!()
-    };
-    assert!(error.outcome_unknown(), "{error}");
+    let failed = station.poll_event();
+    assert!(
+        matches!(
+            failed,
+            Some(Event::Failed {
+                outcome_unknown: true,
+                ..
+            })
+        ),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn nothing_is_delivered_on_a_connection_before_the_station_could_say_how_large_a_frame_may_be() {
+    let mut csms = csms_with(Limits::default());
+    ask(&mut csms, 0, "CmpHello", json!({"v": [1], "unit": 512}));
+    answered(&mut csms, 0, 1, message(9_000, 1));
+    csms.handle_connected();
+    csms.start_pull(s(0));
+    let call = csms.poll_call(s(0)).unwrap();
+    assert_eq!(call.message_id, "CmpPull");
+    // A station says it whatever it has to answer.
+    let mut station = Station::new(station::Config {
+        unit: 512,
+        ..station::Config::default()
+    });
+    station.set_busy(s(0), Some(s(9)));
+    let answer = station.handle_call(s(0), call.message_id, Some(&call.data));
+    csms.handle_result(s(0), call.token, &outcome(answer));
+    let call = csms.poll_call(s(0)).unwrap();
+    assert_eq!(call.message_id, "CmpDeliver");
+    assert!(frame_bytes(Envelope::default().call_bytes, &call.data) <= 512);
 }
 
 #[test]
 fn a_delivery_goes_on_where_a_gap_says_that_the_station_stands() {
     let mut csms = csms_with(Limits::default());
+    ask(&mut csms, 0, "CmpHello", json!({"v": [1]}));
     answered(&mut csms, 0, 1, message(9_000, 1));
     csms.start_pull(s(0));
     let mut deliver = |at, answer: &str| {

@@ -298,7 +298,7 @@ impl World {
                     self.snapshots.remove(&id);
                     self.station.acknowledge(self.now, id);
                 }
-                Event::Failed { id, error } => {
+                Event::Failed { id, error, .. } => {
                     self.snapshots.remove(&id);
                     assert_eq!(self.ended.insert(id, Some(error)), None, "ends once");
                 }

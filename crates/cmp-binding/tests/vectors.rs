@@ -113,18 +113,21 @@ fn event_json(event: Option<Event>) -> Value {
         Some(Event::Failed {
             id,
             error: Failure::Transfer(error),
+            ..
         }) => {
             json!({"failed": error.code.as_str(), "id": id.to_string()})
         }
         Some(Event::Failed {
             id,
             error: Failure::Finished,
+            ..
         }) => {
             json!({"failed": "finished", "id": id.to_string()})
         }
         Some(Event::Failed {
             id,
             error: Failure::NoBinding,
+            ..
         }) => {
             json!({"failed": "no binding", "id": id.to_string()})
         }

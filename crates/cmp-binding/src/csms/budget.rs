@@ -29,6 +29,11 @@ impl Budget {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// Whether `bytes` would be left once `freed` bytes are given back.
+    pub(super) fn has(&self, bytes: usize, freed: usize) -> bool {
+        self.used().saturating_sub(freed).saturating_add(bytes) <= self.0.limit
+    }
+
     /// Reserves `bytes` if they are left.
     pub(super) fn reserve(&self, bytes: usize) -> Option<Reservation> {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);

@@ -71,7 +71,8 @@ impl Default for Config {
 /// Limits for one station. Each has its own answer; none closes a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Exchanges at a time. One more evicts the oldest incomplete upload, then the oldest unfetched response. Default 4.
+    /// Exchanges at a time. One more evicts the oldest incomplete upload, then the oldest unfetched response. Default 4,
+    /// at most [`MOST_EXCHANGES`].
     pub exchanges: usize,
     /// Bytes of CMP messages, the largest possible responses to open requests included. Default 512 KiB.
     pub bytes: usize,
@@ -84,6 +85,9 @@ pub struct Limits {
     /// How many finished exchanges are remembered at least, however old. Default 64.
     pub done_at_least: usize,
 }
+
+/// The most exchanges of one station: so many that a `CmpPull` with all their ids fits into the smallest unit.
+pub const MOST_EXCHANGES: usize = 8;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -204,6 +208,8 @@ struct Link {
     unit: usize,
     max: usize,
     form: Form,
+    /// The station has had the opportunity to say what it takes.
+    told: bool,
 }
 
 impl Link {
@@ -211,6 +217,7 @@ impl Link {
         unit: DEFAULT_UNIT,
         max: usize::MAX,
         form: Form::Text,
+        told: false,
     };
 }
 
@@ -228,6 +235,7 @@ impl Csms {
     #[must_use]
     pub fn new(mut config: Config, budget: Budget) -> Self {
         config.unit = config.unit.max(MIN_UNIT);
+        config.limits.exchanges = config.limits.exchanges.min(MOST_EXCHANGES);
         let rate = Rate::new(config.limits.calls_per_minute);
         Self {
             config,
@@ -427,6 +435,7 @@ impl Csms {
 
     fn learn_limits(&mut self, members: &Members) {
         let link = self.link.get_or_insert(Link::NEW);
+        link.told = true;
         if let Some(unit) = members.unit {
             link.unit = unit.max(MIN_UNIT);
         }

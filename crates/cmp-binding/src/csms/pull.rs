@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::exchange::State;
+use super::exchange::{Exchange, State};
 use super::{Action, Csms, Notice};
 use crate::config::{backoff, clamp_hint};
 use crate::data::{Call, CallOutcome, CallToken, NoObject};
@@ -90,11 +90,7 @@ impl Csms {
             };
             return Some(self.call(Operation::Deliver, Kind::Refuse, members));
         }
-        let ready = self
-            .exchanges
-            .iter()
-            .find(|e| e.is_settled() && e.delivery.due <= now)
-            .map(|e| e.id);
+        let ready = self.deliverable().find(|e| e.delivery.due <= now).map(|e| e.id);
         match ready {
             Some(id) => self.call_deliver(id),
             None => (self.pull.due <= now).then(|| self.call_pull()),
@@ -149,12 +145,14 @@ impl Csms {
         if !self.pull.refusals.is_empty() {
             return Some(self.pull.due);
         }
-        let deliveries = self
-            .exchanges
-            .iter()
-            .filter(|e| e.is_settled())
-            .map(|e| e.delivery.due);
+        let deliveries = self.deliverable().map(|e| e.delivery.due);
         deliveries.chain([self.pull.due]).min()
+    }
+
+    /// What may be delivered: nothing, before an answer on this connection could say how large a frame may be.
+    fn deliverable(&self) -> impl Iterator<Item = &Exchange> {
+        let told = self.link.is_some_and(|link| link.told);
+        self.exchanges.iter().filter(move |e| told && e.is_settled())
     }
 
     fn call(&mut self, operation: Operation, kind: Kind, members: Members) -> Call {

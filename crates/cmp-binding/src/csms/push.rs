@@ -1,8 +1,10 @@
 //! Push mode: what the CSMS side answers to `CmpHello`, `CmpSend` and `CmpFetch`.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::budget::Reservation;
 use super::exchange::{Delivery, Exchange, State};
 use super::{Action, Answered, Csms, Outcome, Record, ReplyToken, Stage, Write};
 use crate::assembly::{Assembly, is_one_sequence};
@@ -36,13 +38,13 @@ impl Csms {
             self.finish(now, *id);
         }
         match operation {
-            Operation::Hello => self.hello(call),
+            Operation::Hello => self.hello(form, call),
             Operation::Send => self.sent(now, form, &call),
             _ => self.fetched(now, form, &call),
         }
     }
 
-    fn hello(&mut self, call: Members) -> Answered {
+    fn hello(&mut self, form: Form, call: Members) -> Answered {
         call.check_version()?;
         self.learn_limits(&call);
         let link = self.link.unwrap_or(super::Link::NEW);
@@ -52,13 +54,22 @@ impl Csms {
             max: link.max,
             slots,
         });
-        Ok(settled(Members {
-            v: Some(Versions::One(u64::from(VERSION))),
-            unit: Some(self.config.unit),
-            max: Some(self.config.max),
-            routes: Some(self.config.routes.clone()),
-            ..Members::default()
-        }))
+        let fit = self.fit(self.config.envelope.result_bytes, form);
+        let mut routes = self.config.routes.clone();
+        loop {
+            let answer = Members {
+                v: Some(Versions::One(u64::from(VERSION))),
+                unit: Some(self.config.unit),
+                max: Some(self.config.max),
+                routes: Some(routes.clone()),
+                ..Members::default()
+            };
+            if routes.is_empty() || answer.fits(fit) {
+                return Ok(settled(answer));
+            }
+            // So many that it takes a few steps to what fits.
+            routes.truncate(routes.len() / 2);
+        }
     }
 
     fn sent(&mut self, now: Duration, form: Form, call: &Members) -> Answered {
@@ -174,7 +185,7 @@ impl Csms {
         if route.is_some_and(|route| *route != exchange.route) {
             return Err(TransferError::last(ErrorCode::Conflict));
         }
-        let result = exchange.request.accept(chunk.len, chunk.off, &chunk.piece);
+        let result = exchange.request.accept(chunk);
         if exchange.is_complete() {
             return result;
         }
@@ -209,10 +220,12 @@ impl Csms {
         if chunk.len > self.config.max {
             return Err(TransferError::last(ErrorCode::TooLarge));
         }
+        if chunk.piece.len() == chunk.len && !is_one_sequence(&chunk.piece) {
+            return Err(TransferError::last(ErrorCode::Malformed));
+        }
         let room = chunk.len.saturating_add(self.config.max);
-        self.evict_for(now, room)?;
         let busy = TransferError::again(ErrorCode::Busy, Duration::from_secs(10));
-        let reserved = self.budget.reserve(room).ok_or(busy)?;
+        let reserved = self.make_room(now, room).ok_or(busy)?;
         self.exchanges.push(Exchange {
             id,
             route,
@@ -226,31 +239,41 @@ impl Csms {
         Ok(())
     }
 
-    /// Makes room for one exchange that reserves `room` bytes.
-    fn evict_for(&mut self, now: Duration, room: usize) -> Result<(), TransferError> {
-        let limits = &self.config.limits;
-        let (most, bytes) = (limits.exchanges, limits.bytes);
-        loop {
-            let reserved: usize = self.exchanges.iter().map(|e| e.reserved.bytes()).sum();
-            if self.exchanges.len() < most && reserved.saturating_add(room) <= bytes {
-                return Ok(());
-            }
-            let upload = self
-                .exchanges
-                .iter()
-                .filter(|e| !e.is_complete())
-                .min_by_key(|e| e.at);
-            let settled = || {
-                self.exchanges
-                    .iter()
-                    .filter(|e| e.is_settled())
-                    .min_by_key(|e| e.at)
-            };
-            let Some(id) = upload.or_else(settled).map(|e| e.id) else {
-                return Err(TransferError::again(ErrorCode::Busy, Duration::from_secs(10)));
-            };
+    /// Reserves `room` bytes for one exchange more, in place of others if need be; those stay where it is not enough.
+    fn make_room(&mut self, now: Duration, room: usize) -> Option<Reservation> {
+        let victims = self.victims(room)?;
+        let is_victim = |e: &&Exchange| victims.contains(&e.id);
+        let freed = self
+            .exchanges
+            .iter()
+            .filter(is_victim)
+            .map(|e| e.reserved.bytes());
+        if !self.budget.has(room, freed.sum()) {
+            return None;
+        }
+        for id in victims {
             self.drop_exchange(now, id);
         }
+        self.budget.reserve(room)
+    }
+
+    /// Who makes way for one exchange that reserves `room` bytes: the oldest uploads, then the oldest responses.
+    fn victims(&self, room: usize) -> Option<Vec<ExchangeId>> {
+        let limits = &self.config.limits;
+        let mut open = self.exchanges.len();
+        let mut reserved: usize = self.exchanges.iter().map(|e| e.reserved.bytes()).sum();
+        let may_go = |e: &&Exchange| !e.is_complete() || e.is_settled();
+        let mut oldest: Vec<_> = self.exchanges.iter().filter(may_go).collect();
+        oldest.sort_by_key(|e| (e.is_complete(), e.at));
+        let mut oldest = oldest.into_iter();
+        let mut victims = Vec::new();
+        while open >= limits.exchanges || reserved.saturating_add(room) > limits.bytes {
+            let victim = oldest.next()?;
+            open -= 1;
+            reserved -= victim.reserved.bytes();
+            victims.push(victim.id);
+        }
+        Some(victims)
     }
 
     fn completed(&mut self, now: Duration, id: ExchangeId) -> Result<(), TransferError> {

@@ -126,20 +126,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether an RA may have got the request although no response is here (RFC 9811 §3.3).
-    #[must_use]
-    pub fn outcome_unknown(&self) -> bool {
+    /// Whether an RA may have got the request. `held`: the CSMS side has shown that it holds the whole of it.
+    fn outcome_unknown(&self, held: bool) -> bool {
         match self {
-            Self::Transfer(error) => !matches!(
-                error.code,
-                ErrorCode::Malformed
-                    | ErrorCode::Unsupported
-                    | ErrorCode::TooLarge
-                    | ErrorCode::Forbidden
-                    | ErrorCode::Busy
-                    | ErrorCode::RaUnreachable
-            ),
-            Self::NoBinding => false,
+            Self::Transfer(error) => match error.code {
+                ErrorCode::Forbidden | ErrorCode::RaUnreachable => false,
+                // What is refused is not passed on; but what was held in whole was not refused.
+                ErrorCode::Malformed | ErrorCode::Unsupported | ErrorCode::TooLarge | ErrorCode::Busy => held,
+                _ => true,
+            },
+            Self::NoBinding => held,
             Self::Finished | Self::Faults | Self::Expired => true,
         }
     }
@@ -176,6 +172,8 @@ pub enum Event {
         id: ExchangeId,
         /// Why.
         error: Failure,
+        /// Whether an RA may have got the request although no response is here (RFC 9811 §3.3).
+        outcome_unknown: bool,
     },
     /// The peer does not carry CMP. Each exchange that meets this also fails.
     NoBinding,
@@ -231,6 +229,9 @@ pub struct Station {
     exchanges: Vec<Exchange>,
     acks: VecDeque<ExchangeId>,
     ack_due: Duration,
+    /// It is due so late only because another call may come along before.
+    ack_delayed: bool,
+    /// Lone acknowledgements in a row that were not answered as they should be.
     ack_tries: u32,
     finished: VecDeque<ExchangeId>,
     hello: Option<Vec<SlotReport>>,
@@ -263,6 +264,7 @@ impl Station {
             exchanges: Vec::new(),
             acks: VecDeque::new(),
             ack_due: Duration::ZERO,
+            ack_delayed: false,
             ack_tries: 0,
             finished: VecDeque::new(),
             hello: None,
@@ -340,7 +342,17 @@ impl Station {
         }
     }
 
-    /// Asks for a `CmpHello` that reports `slots`, as soon as a call is possible.
+    /// Acknowledgements wait for no other call to travel on any more, as the station is about to disconnect. Returns
+    /// whether none is left.
+    pub fn flush_acks(&mut self, now: Duration) -> bool {
+        if core::mem::take(&mut self.ack_delayed) {
+            self.ack_due = now;
+        }
+        self.acks.is_empty()
+    }
+
+    /// Asks for a `CmpHello` that reports `slots`, as soon as a call is possible. Where they do not fit into one frame,
+    /// errors are left out, then slots from the end on.
     pub fn hello(&mut self, now: Duration, slots: Vec<SlotReport>) {
         self.last_slots.clone_from(&slots);
         self.hello = Some(slots);
@@ -473,6 +485,7 @@ impl Station {
         }
         if self.acks.is_empty() {
             self.ack_due = now.saturating_add(self.config.ack_delay);
+            self.ack_delayed = true;
         }
         self.acks.push_back(id);
         if self.acks.len() > ACK_MEMORY {
@@ -481,10 +494,14 @@ impl Station {
     }
 
     fn fail(&mut self, now: Duration, id: ExchangeId, error: Failure) {
-        if self.exchange(id).is_some() {
-            self.abandon(now, id);
-            self.events.push_back(Event::Failed { id, error });
-        }
+        let Some(exchange) = self.exchange(id) else { return };
+        let outcome_unknown = error.outcome_unknown(exchange.complete);
+        self.abandon(now, id);
+        self.events.push_back(Event::Failed {
+            id,
+            error,
+            outcome_unknown,
+        });
     }
 
     fn fit(&self, envelope_bytes: usize, form: Form) -> Fit {
@@ -519,7 +536,7 @@ impl Station {
         };
         let assembly = response.get_or_insert_with(|| Assembly::new(chunk.len));
         let before = assembly.held();
-        assembly.accept(chunk.len, chunk.off, &chunk.piece)?;
+        assembly.accept(chunk)?;
         let (after, whole) = (assembly.held(), assembly.is_whole());
         if after > before {
             exchange.came_forward(now);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::exchange::Phase;
 use super::{Event, Failure, Station};
-use crate::config::clamp_hint;
+use crate::config::{clamp_hint, seconds};
 use crate::data::{Answer, Data, Form};
 use crate::error::{ErrorCode, TransferError};
 use crate::id::{DoOperation, ExchangeId, Operation};
@@ -45,12 +45,15 @@ impl Station {
                 .map(|id| (id, 0)),
         };
         let ack = self.some_acks();
+        let limits = Members {
+            unit: Some(self.config.unit),
+            max: Some(self.config.max),
+            ack: ack.clone(),
+            ..Members::default()
+        };
         let members = match offer {
-            Some((id, off)) => self.offer(now, form, id, off)?,
-            None => Members {
-                ack: ack.clone(),
-                ..self.nothing_to_offer(now)
-            },
+            Some((id, off)) => self.offer(now, form, id, off, limits)?,
+            None => self.nothing_to_offer(now, limits),
         };
         // Lost with this answer, an acknowledgement is made good by `done` to the next delivery.
         self.acks.retain(|id| !ack.contains(id));
@@ -78,10 +81,9 @@ impl Station {
         form: Form,
         id: ExchangeId,
         off: usize,
+        limits: Members,
     ) -> Result<Members, TransferError> {
         let fit = self.fit(self.config.envelope.result_bytes, form);
-        let (unit, max) = (Some(self.config.unit), Some(self.config.max));
-        let ack = self.some_acks();
         let Some(exchange) = self.exchange_mut(id) else {
             return Err(TransferError::last(ErrorCode::UnknownExchange));
         };
@@ -95,24 +97,23 @@ impl Station {
         let members = Members {
             id: Some(id),
             route,
-            unit,
-            max,
-            ack,
-            ..Members::default()
+            ..limits
         };
         Ok(members.with_piece(&exchange.request, off, fit))
     }
 
-    fn nothing_to_offer(&self, now: Duration) -> Members {
-        if self.busy_until > now {
-            Members::wait(clamp_hint(self.busy_until - now))
+    fn nothing_to_offer(&self, now: Duration, limits: Members) -> Members {
+        let wait = if self.busy_until > now {
+            Some(clamp_hint(self.busy_until - now))
         } else if self.exchanges.is_empty() {
-            Members {
-                idle: Some(true),
-                ..Members::default()
-            }
+            None
         } else {
-            Members::wait(self.config.pull_wait)
+            Some(self.config.pull_wait)
+        };
+        Members {
+            wait: wait.map(seconds),
+            idle: wait.is_none().then_some(true),
+            ..limits
         }
     }
 

@@ -9,11 +9,11 @@ use crate::config::{backoff, clamp_hint};
 use crate::data::{Call, CallOutcome, CallToken, NoObject};
 use crate::error::{ErrorCode, TransferError};
 use crate::id::{ExchangeId, Operation};
-use crate::wire::{Chunk, Members, Versions};
+use crate::wire::{Chunk, Members, SlotReport, Versions};
 
 /// Answers in a row that are none of the binding's before an exchange fails.
 const MOST_FAULTS: u32 = 8;
-/// Calls in a row that may fail before a `CmpHello` or lone acknowledgements are given up.
+/// Calls in a row that may fail before a `CmpHello` that nothing depends on is given up.
 const MOST_TRIES: u32 = 4;
 /// Times that the CSMS side may ask for more of a request that it has said to hold.
 const MOST_CONTRADICTIONS: u32 = 3;
@@ -102,13 +102,22 @@ impl Station {
     }
 
     fn call_hello(&mut self) -> Call {
-        let members = Members {
+        let fit = self.fit(self.config.envelope.call_bytes, self.config.form);
+        let with = |slots: &[SlotReport]| Members {
             v: Some(Versions::offer()),
             unit: Some(self.config.unit),
             max: Some(self.config.max),
-            slots: self.hello.clone().filter(|slots| !slots.is_empty()),
+            slots: Some(slots.to_vec()).filter(|slots| !slots.is_empty()),
             ..Members::default()
         };
+        let mut slots = self.hello.clone().unwrap_or_default();
+        if !with(&slots).fits(fit) {
+            slots.iter_mut().for_each(|slot| slot.error = None);
+        }
+        while !slots.is_empty() && !with(&slots).fits(fit) {
+            slots.pop();
+        }
+        let members = with(&slots);
         self.call(Operation::Hello, Kind::Hello, Vec::new(), members)
     }
 
@@ -168,7 +177,7 @@ impl Station {
             Err(_) => {
                 self.hello_due = now + backoff(self.hello_tries, LONGEST_BACKOFF);
                 self.hello_tries += 1;
-                if self.hello_tries >= MOST_TRIES {
+                if self.hello_tries >= MOST_TRIES && !self.hello_comes_first() {
                     self.hello = None;
                 }
             }
@@ -176,24 +185,28 @@ impl Station {
     }
 
     fn acks_ended(&mut self, now: Duration, answer: Result<Members, NoObject>) {
-        let error = match &answer {
-            Ok(members) => members.transfer_error(),
-            Err(_) => Some(TransferError::again(ErrorCode::Other, LONGEST_BACKOFF / 10)),
-        };
-        match error {
-            None => {
+        let is_fault = match answer.map(|members| members.transfer_error()) {
+            Ok(None) => {
                 self.ack_tries = 0;
                 self.ack_due = now;
+                return;
             }
-            Some(error) => {
-                self.ack_tries += 1;
-                self.ack_due = now + clamp_hint(error.retry.unwrap_or_default());
-                // The retention of the CSMS side ends what is never acknowledged.
-                if self.ack_tries >= MOST_TRIES || answer == Err(NoObject::NoBinding) {
-                    self.ack_tries = 0;
-                    self.acks.clear();
-                }
+            Ok(Some(TransferError {
+                retry: Some(retry), ..
+            })) => {
+                self.ack_due = now + clamp_hint(retry);
+                return;
             }
+            Ok(Some(_)) | Err(NoObject::Fault) => true,
+            Err(NoObject::TimedOut | NoObject::Disconnected) => false,
+            Err(NoObject::NoBinding) => return self.acks.clear(),
+        };
+        self.ack_due = now + backoff(self.ack_tries, LONGEST_BACKOFF);
+        self.ack_tries += 1;
+        // The retention of the CSMS side ends what is never acknowledged.
+        if is_fault && self.ack_tries >= MOST_FAULTS {
+            self.ack_tries = 0;
+            self.acks.clear();
         }
     }
 
