@@ -1,20 +1,21 @@
-//! Time since 1970 that never runs backwards while the process lives: what the binding's CSMS side wants.
+//! Two clocks: one that never runs backwards while the process lives, which is what the binding's CSMS side wants, and
+//! the time of day.
 
 use std::{
     sync::OnceLock,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Time since 1970.
+/// Time since 1970 as it was when the process began, and went on since.
 pub(crate) fn now() -> Duration {
     static START: OnceLock<(Duration, Instant)> = OnceLock::new();
-    let (at, instant) = START.get_or_init(|| {
-        (
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Instant::now(),
-        )
-    });
+    let (at, instant) = START.get_or_init(|| (utc(), Instant::now()));
     at.saturating_add(instant.elapsed())
+}
+
+/// Time since 1970 as the system has it now, for those who set their clocks by it.
+pub(crate) fn utc() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The time as OCPP writes it: RFC 3339 in UTC with milliseconds.

@@ -21,7 +21,8 @@ pub struct Config {
     pub vendor_id: String,
     /// The routes that stations may name, and the RAs behind them.
     pub routes: BTreeMap<cmp_binding::Route, RouteConfig>,
-    /// Hold each station in boot state Pending until it has been served with a certificate in pull mode.
+    /// Hold each station in boot state Pending until it has been served in pull mode: it has acknowledged an answer of an
+    /// RA, whatever that said, and has nothing open.
     pub hold_pending: bool,
     /// Seconds after which a Pending station is to send its next BootNotification. Default 10.
     pub pending_interval_s: u64,
@@ -43,7 +44,7 @@ pub struct Config {
     pub unit_bytes: usize,
     /// The largest CMP message in bytes. Default 65,536.
     pub max_message_bytes: usize,
-    /// Exchanges of one station at a time. Default 4.
+    /// Exchanges of one station at a time, at most 8. Default 4.
     pub max_exchanges: usize,
     /// DataTransfers of one station in a minute. Default 240.
     pub max_calls_per_minute: u32,
@@ -243,7 +244,26 @@ impl Config {
             512..=self.max_frame_bytes as u64,
             "512 to max_frame_bytes",
         )?;
-        range("max_exchanges", self.max_exchanges as u64, 1..=1024, "1 to 1024")?;
+        range(
+            "max_exchanges",
+            self.max_exchanges as u64,
+            1..=csms::MOST_EXCHANGES as u64,
+            "1 to 8",
+        )?;
+        // The length of the string, as OCPP limits it.
+        range(
+            "characters of vendor_id",
+            self.vendor_id.chars().count() as u64,
+            1..=ocpp_rpc::data_transfer::VENDOR_ID_MAX_CHARS as u64,
+            "1 to 255",
+        )?;
+        range("retention_h", self.retention_h, 1..=8_760, "1 to 8,760")?;
+        range(
+            "max_connections",
+            self.max_connections as u64,
+            1..=1_000_000,
+            "1 to 1,000,000",
+        )?;
         range(
             "max_calls_per_minute",
             self.max_calls_per_minute.into(),
@@ -404,13 +424,27 @@ mod tests {
         }
         config.add_route("default=http://[::1]:80/a,http://b/").unwrap();
         config.check().unwrap();
-        config.unit_bytes = 100;
-        assert!(matches!(
-            config.check(),
-            Err(ConfigError::Range {
-                name: "unit_bytes",
-                ..
-            })
-        ));
+    }
+
+    #[test]
+    fn numbers_that_cannot_work_are_out_of_range() {
+        for (settings, wrong) in [
+            ("unit_bytes = 100", "unit_bytes"),
+            ("max_exchanges = 9", "max_exchanges"),
+            ("retention_h = 0", "retention_h"),
+            ("vendor_id = ''", "characters of vendor_id"),
+            ("max_connections = 0", "max_connections"),
+            (
+                "max_connections = 9223372036854775807\nmax_stations = 9223372036854775807",
+                "max_connections",
+            ),
+        ] {
+            let mut config: Config = toml::from_str(settings).unwrap();
+            config.add_route("default=http://b/").unwrap();
+            match config.check() {
+                Err(ConfigError::Range { name, .. }) => assert_eq!(name, wrong),
+                other => panic!("{settings}: {other:?}"),
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cmp_binding::{
-    Answer, Call, CallOutcome, CallToken, Data, ExchangeId, Route,
+    Answer, Call, CallOutcome, CallToken, Data, ExchangeId, Route, SlotReport,
     csms::{Action, Budget, Csms, RaError, Reply, ReplyToken, Stage, Write},
 };
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,6 +18,10 @@ use crate::{Config, StationKey, Store, clock, ra};
 
 /// How often what is due without a connection is looked after: retries of an RA, retention.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Slots of a `CmpHello` that are logged at most, and characters of each of their texts: the log is not the station's.
+const MAX_LOGGED_SLOTS: usize = 8;
+const MAX_LOGGED_CHARS: usize = 64;
 
 /// All stations, connected or not.
 pub(crate) struct Relay {
@@ -212,7 +216,9 @@ impl Relay {
                     }
                 }
                 Action::Hello { unit, max, slots } => {
-                    info!(station = %entry.key, unit, max, ?slots, "hello");
+                    let told = slots.len();
+                    let slots: Vec<_> = slots.iter().take(MAX_LOGGED_SLOTS).map(brief).collect();
+                    info!(station = %entry.key, unit, max, told, ?slots, "hello");
                 }
                 Action::NoBinding => warn!(station = %entry.key, "the station does not carry CMP"),
                 Action::Notified(outcome) => info!(station = %entry.key, ?outcome, "notified"),
@@ -297,6 +303,16 @@ impl State {
     }
 }
 
+fn brief(slot: &SlotReport) -> SlotReport {
+    let crop = |text: &String| text.chars().take(MAX_LOGGED_CHARS).collect();
+    SlotReport {
+        slot: crop(&slot.slot),
+        state: crop(&slot.state),
+        not_after: slot.not_after.as_ref().map(crop),
+        error: slot.error.as_ref().map(crop),
+    }
+}
+
 async fn sweep(relay: Weak<Relay>) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
@@ -377,9 +393,17 @@ impl Session {
         state.idle && state.finished > 0
     }
 
-    /// When [`Session::poll_call`] is to be called at the latest, on the clock of [`clock::now`].
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&self) {
+        self.with(|state, now| state.csms.handle_timeout(now));
+    }
+
+    /// When [`Session::handle_timeout`] and [`Session::poll_call`] are to be called at the latest, on the clock of
+    /// [`clock::now`].
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
-        lock(&self.entry.state).csms.poll_timeout()
+        let state = lock(&self.entry.state);
+        let counts = state.connection == Some(self.number) && !state.broken;
+        counts.then(|| state.csms.poll_timeout())?
     }
 
     /// Returns when [`Session::poll_call`] may have something.
@@ -413,4 +437,77 @@ impl Session {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use cmp_binding::csms::StationRecords;
+
+    use super::*;
+    use crate::{MemoryStore, StoreError};
+
+    struct Broken;
+
+    impl Store for Broken {
+        fn apply(&self, _: &StationKey, _: Vec<Write>) -> Result<(), StoreError> {
+            Err(StoreError("no space".into()))
+        }
+
+        fn load(&self, _: &StationKey) -> Result<StationRecords, StoreError> {
+            Ok(StationRecords::default())
+        }
+    }
+
+    fn session(config: Config, store: Arc<dyn Store>) -> Session {
+        let key = StationKey {
+            prefix: String::new(),
+            identity: "CS1".into(),
+        };
+        Relay::new(Arc::new(config), store).connect(key).unwrap()
+    }
+
+    async fn send(session: &Session, data: &str) -> Option<String> {
+        let data = format!(r#"{{"id":"AQEBAQEBAQEBAQEBAQEBAQ","len":4,"off":0,"data":"{data}"}}"#);
+        let answer = session.data_transfer("CmpSend".into(), Some(Data::text(data)));
+        answer.await?.data.map(|data| data.json)
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_done_by_who_is_woken_for_it() {
+        let config = Config {
+            routes: [("default".parse().unwrap(), toml::from_str("urls = []").unwrap())].into(),
+            retention_h: 0,
+            ..Config::default()
+        };
+        let session = session(config, Arc::new(MemoryStore::new(1)));
+        assert_eq!(send(&session, "MAI=").await.as_deref(), Some(r#"{"next":2}"#));
+        assert!(session.poll_timeout().is_some_and(|due| due <= clock::now()));
+        session.handle_timeout();
+        assert_eq!(session.poll_timeout(), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_due_any_more_after_the_store_has_failed() {
+        let config = Config {
+            routes: [("default".parse().unwrap(), toml::from_str("urls = []").unwrap())].into(),
+            ..Config::default()
+        };
+        let session = session(config, Arc::new(Broken));
+        session.start_pull();
+        assert!(session.poll_timeout().is_some());
+        assert_eq!(send(&session, "MAIFAA==").await, None);
+        assert_eq!(session.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_hello_fills_no_log() {
+        let long = || "\n".repeat(10_000);
+        let slot = SlotReport {
+            slot: long(),
+            state: long(),
+            not_after: Some(long()),
+            error: Some(long()),
+        };
+        assert!(format!("{:?}", brief(&slot)).len() < 1_000);
+    }
 }

@@ -82,6 +82,9 @@ struct Shared {
     stop: watch::Receiver<bool>,
 }
 
+/// The one action that a station may call before its boot is accepted.
+const BOOT: &str = "BootNotification";
+
 /// Connections above the limit that are read and answered at a time.
 const MAX_REFUSALS: usize = 32;
 
@@ -119,20 +122,16 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
         prefix: station.prefix().into(),
         identity: station.identity().into(),
     };
-    if handshake
-        .version()
-        .is_some_and(|version| !station.is_valid_in(version))
-    {
-        warn!(station = %key, "the identity is not valid in the OCPP version that it asks for");
-        return handshake.refuse(Refusal::NotFound).await;
-    }
     tracing::Span::current().record("station", tracing::field::display(&key));
     let connection = match handshake.accept().await {
         Ok(connection) => connection,
         Err(error) => return warn!(%error, "handshake failed"),
     };
     let Some(session) = shared.relay.connect(key.clone()) else {
-        return connection.close(CloseCode(1011), "store").await;
+        // What is wrong, the log says.
+        return connection
+            .close(CloseCode(1011), "no room for this station")
+            .await;
     };
     info!(version = connection.version().subprotocol(), "station connected");
     let mut seed = [0; 8];
@@ -180,12 +179,9 @@ impl Link {
             if stopping && answers.is_empty() {
                 break (CloseCode::AWAY, "the server ends");
             }
-            let due = self
-                .endpoint
-                .poll_timeout()
-                .into_iter()
-                .chain(self.session.poll_timeout())
-                .min();
+            // While the bridge ends, the station is not called any more.
+            let calls = self.session.poll_timeout().filter(|_| !stopping);
+            let due = self.endpoint.poll_timeout().into_iter().chain(calls).min();
             // What is past and could not be done now is looked at again after a while, not at once.
             let wait = due.map_or(Duration::from_secs(60), |due| due.saturating_sub(clock::now()));
             tokio::select! {
@@ -198,6 +194,7 @@ impl Link {
                 () = self.session.woken() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(5))) => {
                     self.endpoint.handle_timeout(clock::now());
+                    self.session.handle_timeout();
                 }
                 () = self.session.replaced() => break (CloseCode::POLICY, "a newer connection took over"),
                 () = stopped(&mut stop), if !stopping => stopping = true,
@@ -239,6 +236,11 @@ impl Link {
     /// Acts on an event; gives a DataTransfer that the relay is to answer.
     fn event(&mut self, event: Event) -> Option<(IncomingId, String, Option<Data>)> {
         match event {
+            // 2.x B01.FR.10 and B02.FR.09. 1.6 (section 4.2) forbids such calls as well, and names no answer.
+            Event::Call { call, action, .. } if action != BOOT && self.session.is_pending() => {
+                self.fail(call, ErrorCode::SecurityError, "not before the boot is accepted");
+                None
+            }
             Event::Call {
                 call,
                 action,
@@ -296,8 +298,8 @@ impl Link {
     /// What a station needs in order to stay.
     fn call(&mut self, call: IncomingId, action: &str) {
         let answer = match action {
-            "BootNotification" => self.boot(),
-            "Heartbeat" => json!({ "currentTime": clock::rfc3339(clock::now()) }),
+            BOOT => self.boot(),
+            "Heartbeat" => json!({ "currentTime": clock::rfc3339(clock::utc()) }),
             "StatusNotification" | "SecurityEventNotification" => json!({}),
             _ => {
                 return self.fail(
@@ -336,7 +338,7 @@ impl Link {
             self.session.start_pull();
         }
         info!(status, released = was_pending && !pending, "station booted");
-        json!({ "status": status, "currentTime": clock::rfc3339(clock::now()), "interval": interval })
+        json!({ "status": status, "currentTime": clock::rfc3339(clock::utc()), "interval": interval })
     }
 
     fn send_response(&mut self, call: IncomingId, response: &Response<'_>) {

@@ -11,6 +11,7 @@
 mod harness;
 
 use harness::{Bridge, FakeRa, Reaction, Station, chunk, exchange_id, sequence, whole};
+use ocpp_rpc::Version;
 use serde_json::json;
 
 async fn held() -> (Bridge, FakeRa) {
@@ -69,6 +70,22 @@ async fn a_held_station_is_let_in_when_it_has_been_served_and_is_idle() {
     // Another station is another matter.
     let mut other = Station::connect(&bridge, "CS2").await;
     assert_eq!(other.boot().await, "Pending");
+}
+
+#[tokio::test]
+async fn a_held_station_may_call_nothing_but_boot_notification() {
+    let (bridge, ra) = held().await;
+    for version in Version::ALL {
+        let mut station = Station::connect_as(&bridge, "CS1", version).await.unwrap();
+        assert_eq!(station.boot().await, "Pending");
+        let data = chunk(&exchange_id(1), &sequence(9, 1), 0, 9);
+        let send = station.begin_cmp("CmpSend", data).await;
+        let refused = station.answer(&send).await;
+        assert_eq!((&refused[0], &refused[2]), (&json!(4), &json!("SecurityError")));
+        let refused = station.call("Heartbeat", json!({})).await;
+        assert_eq!((&refused[0], &refused[2]), (&json!(4), &json!("SecurityError")));
+    }
+    assert!(ra.requests().is_empty());
 }
 
 #[tokio::test]
