@@ -56,15 +56,17 @@ impl Booted {
         #[derive(Deserialize)]
         struct Wire {
             status: BootStatus,
+            /// Any number: the schema of 1.6 did not ask for an integer at first (1.6-J errata, section 2.4).
             #[serde(default)]
-            interval: i64,
+            interval: f64,
         }
         let wire: Wire = serde_json::from_str(payload.get()).ok()?;
         let chosen = match wire.status {
             BootStatus::Accepted => 300,
             _ => 10,
         };
-        let interval = u64::try_from(wire.interval).unwrap_or(0).min(MAX_INTERVAL_S);
+        // Below 0 it becomes 0, and never more than the limit.
+        let interval = (wire.interval as u64).min(MAX_INTERVAL_S);
         Some(Self {
             status: wire.status,
             interval: Duration::from_secs(if interval == 0 { chosen } else { interval }),
@@ -130,6 +132,7 @@ mod tests {
     fn an_interval_of_nothing_or_nonsense_is_chosen_by_the_station() {
         let interval = |text: &str| booted(text).unwrap().interval.as_secs();
         assert_eq!(interval(r#"{"status":"Accepted","interval":7}"#), 7);
+        assert_eq!(interval(r#"{"status":"Accepted","interval":60.0}"#), 60);
         assert_eq!(interval(r#"{"status":"Accepted","interval":0}"#), 300);
         assert_eq!(interval(r#"{"status":"Pending","interval":-1}"#), 10);
         assert_eq!(

@@ -214,11 +214,15 @@ impl Session {
         action: &str,
         payload: &RawValue,
     ) {
+        let is_rejected = self.boot_status() == Some(BootStatus::Rejected);
+        if is_rejected && self.version == Version::V1_6 {
+            // "SHALL NOT respond to any Central System initiated message" (1.6 section 4.2).
+            let _ = self.endpoint.leave_unanswered(call);
+            return;
+        }
         let answer = match action {
-            // A rejected station takes no part in anything (1.6 section 4.2, 2.x use case B03).
-            _ if self.boot_status() == Some(BootStatus::Rejected) => {
-                Err((ErrorCode::SecurityError, "not accepted by the CSMS"))
-            }
+            // 2.x has an answer for it (B03.FR.08).
+            _ if is_rejected => Err((ErrorCode::SecurityError, "not accepted by the CSMS")),
             ACTION => self.answer_data_transfer(carrier, now, payload),
             "TriggerMessage" => Ok(self.answer_trigger(now, payload)),
             _ => Err((ErrorCode::NotImplemented, "")),

@@ -124,16 +124,26 @@ fn a_triggered_boot_notification_comes_at_once() {
 }
 
 #[test]
-fn a_rejected_station_neither_calls_nor_answers() {
-    let mut pair = Pair::new(Version::V1_6);
-    pair.sent(NOW);
-    pair.reply(r#"{"status":"Rejected","interval":5}"#);
-    assert_eq!(pair.sent(NOW), [""; 0]);
-    let answers = pair.call(ACTION, PULL);
-    assert!(
-        answers.len() == 1 && answers[0].contains("SecurityError"),
-        "{answers:?}"
-    );
+fn a_rejected_station_calls_nothing_and_answers_as_its_version_wants() {
+    for version in Version::ALL {
+        let mut pair = Pair::new(version);
+        pair.sent(NOW);
+        pair.reply(r#"{"status":"Rejected","interval":500}"#);
+        assert_eq!(pair.sent(NOW), [""; 0]);
+        let answers = pair.call(ACTION, PULL);
+        if version == Version::V1_6 {
+            assert_eq!(answers, [""; 0]);
+            // Nor later.
+            let later = NOW + Duration::from_secs(100);
+            pair.session.handle_timeout(&mut pair.station, later);
+            assert_eq!(pair.sent(later), [""; 0]);
+        } else {
+            assert!(
+                answers.len() == 1 && answers[0].contains("SecurityError"),
+                "{answers:?}"
+            );
+        }
+    }
 }
 
 #[test]
