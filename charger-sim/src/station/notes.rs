@@ -2,7 +2,10 @@
 
 use charger_agent::{Report, client};
 
-/// The line for a report that people may want to know of.
+use crate::decode::text::printable;
+
+/// The line for a report that people may want to know of. Texts of the CSMS side and of the RA are in it: nothing of them
+/// steers a terminal.
 pub(super) fn line(report: &Report) -> Option<String> {
     let text = match report {
         Report::Transfer(error) => format!("no answer: {error}"),
@@ -33,5 +36,25 @@ pub(super) fn line(report: &Report) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!("  {text}"))
+    Some(format!("  {}", printable(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_the_ra_does_not_steer_the_terminal() {
+        let reason = vec!["soon\u{1b}[2J\r\n\u{202e}enroll: done".to_owned()];
+        let waiting = client::Report::Waiting {
+            check_after_s: 5,
+            reason,
+        };
+        let line = line(&Report::Transaction(waiting)).unwrap();
+        assert!(line.contains("in 5 s soon"), "{line}");
+        assert!(
+            line.chars().all(|c| !c.is_control() && c != '\u{202e}'),
+            "{line:?}"
+        );
+    }
 }
