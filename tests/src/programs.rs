@@ -1,7 +1,7 @@
 //! The programs of this workspace, and the peers in Python.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -88,13 +88,48 @@ impl LabRa {
         let _ = run(&path("lab-ra"), &all).success();
     }
 
+    /// `lab-ra issue --ra`: the folder of an RA that is to stand in front of this CA.
+    #[must_use]
+    pub fn issue_ra(&self, name: &str) -> PathBuf {
+        let out = self.dir.path().join(format!("ra-{name}"));
+        let subject = format!("CN={name}");
+        self.command(&["issue", "--ra", "--subject", &subject, "--out", &arg(&out)]);
+        out
+    }
+
+    /// `lab-ra serve --role ra` in the folder that [`issue_ra`](Self::issue_ra) made; it accepts what this CA accepts.
+    #[must_use]
+    pub fn serve_in_front(&self, folder: &Path, upstream: &str, options: &[&str]) -> Program {
+        let (manufacturer, root) = (self.file("manufacturer-ca.pem"), self.file("root.pem"));
+        let trust = ["--trusted", &manufacturer, "--upstream-trusted", &root];
+        serve_in_front(folder, upstream, &[&trust, options].concat())
+    }
+
+    /// `lab-ra spool`, once; how many messages it answered.
+    #[must_use]
+    pub fn answer_spool(&self, spool: &Path) -> usize {
+        let (state, secret) = (arg(self.dir.path()), secret());
+        let arguments = [
+            "spool",
+            "--state",
+            &state,
+            "--spool",
+            &arg(spool),
+            "--secret",
+            &secret,
+        ];
+        let finished = run(&path("lab-ra"), &arguments).success();
+        let line = finished
+            .output
+            .lines()
+            .find_map(|line| line.strip_prefix("answered: "));
+        line.unwrap().parse().unwrap()
+    }
+
     /// `lab-ra serve` with further options; it accepts [`SECRET`](crate::openssl::SECRET).
     #[must_use]
     pub fn serve(&self, options: &[&str]) -> Program {
-        let (state, secret) = (
-            arg(self.dir.path()),
-            format!("{}:{}", crate::openssl::SECRET.0, crate::openssl::SECRET.1),
-        );
+        let (state, secret) = (arg(self.dir.path()), secret());
         let mut arguments = vec![
             "serve",
             "--state",
@@ -107,6 +142,33 @@ impl LabRa {
         arguments.extend_from_slice(options);
         Program::start(&path("lab-ra"), &arguments)
     }
+}
+
+/// `lab-ra serve --role ra` in a folder with cert.pem, key.pem and chain.pem; it accepts
+/// [`SECRET`](crate::openssl::SECRET).
+#[must_use]
+pub fn serve_in_front(folder: &Path, upstream: &str, options: &[&str]) -> Program {
+    let (state, secret) = (arg(folder), secret());
+    let mut arguments = vec![
+        "serve",
+        "--role",
+        "ra",
+        "--state",
+        &state,
+        "--upstream",
+        upstream,
+        "--secret",
+        &secret,
+    ];
+    if !options.contains(&"--listen") {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+    }
+    arguments.extend_from_slice(options);
+    Program::start(&path("lab-ra"), &arguments)
+}
+
+fn secret() -> String {
+    format!("{}:{}", crate::openssl::SECRET.0, crate::openssl::SECRET.1)
 }
 
 /// `csms-bridge serve` in front of an RA, with further options.

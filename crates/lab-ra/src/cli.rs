@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use x509_cert::name::Name;
 use zeroize::Zeroizing;
 
+use crate::forward::{ForwardArgs, RoleArg};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended by SIGINT or SIGTERM
@@ -74,7 +76,16 @@ pub(crate) enum Command {
     ///
     /// Certificates and transactions are in DIR/state.sqlite. They survive the process, wherever it ends: a client
     /// polls and confirms as if there had been no restart.
+    ///
+    /// With --role ra it is an RA in front of another CMP server. DIR is then a folder that `issue --ra` made. Requests are
+    /// checked as by a CA (protection, proof of possession, profile), then passed on; a request that fails is answered
+    /// here. Of the other options only --config, --secret and --max-clock-skew count, and there are no paths for profiles.
     Serve(ServeArgs),
+    /// Answer the files of an RA: each message in DIR2/outbox into DIR2/inbox, in order, once.
+    ///
+    /// Files are removed when they are answered; those of no use go to DIR2/rejected, each with its reason. Prints how many
+    /// were answered.
+    Spool(SpoolArgs),
     /// List the certificates that were issued: status, serial number, subject.
     ///
     /// The status is issued (certConf is waited for), confirmed, refused, expired (no certConf in time) or revoked, then with
@@ -166,12 +177,36 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Folder that `init` made.
+    /// Folder that `init` made, or `issue --ra` for --role ra.
     #[arg(long, value_name = "DIR")]
     pub(crate) state: PathBuf,
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: String,
+    /// What to do with requests.
+    #[arg(long, value_enum, default_value_t = RoleArg::Ca)]
+    pub(crate) role: RoleArg,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) forward: ForwardArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpoolArgs {
+    /// Folder that `init` made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// The folder of `serve --role ra --upstream spool:DIR2`, or a copy of it.
+    #[arg(long, value_name = "DIR2")]
+    pub(crate) spool: PathBuf,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+}
+
+/// How requests are answered.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
     /// A configuration file in TOML, for all that options cannot say: profiles, RAs, other manufacturers, algorithms.
     /// Options go before it. The file lab-ra.toml of the sources has every key with its explanation.
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,7 @@ use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
 use der::pem::{self, LineEnding};
 use lab_ra::{
     Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, Pki, PkiError, PollAfter, Ra,
-    RaConfig, RevocationReason, Store,
+    RaConfig, RaService, RevocationReason, Store,
     http::{self, unix_now_s},
 };
 use std::{
@@ -22,7 +22,8 @@ use x509_cert::name::Name;
 
 use crate::{
     Failure,
-    cli::{ApproveArg, ImplicitConfirmArg, ServeArgs},
+    cli::{ApproveArg, ImplicitConfirmArg, PolicyArgs, ServeArgs, SpoolArgs},
+    forward::{RoleArg, answer_spool},
 };
 
 pub(crate) fn init(state: &Path, algorithm: KeyAlgorithm) -> Result<(), Failure> {
@@ -110,12 +111,10 @@ pub(crate) fn deny(state: &Path, number: u64, why: &str) -> Result<(), Failure> 
 }
 
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let (pki, store) = open(&args.state)?;
-    let (config, initial) = config(&args)?;
-    if let Some(initial) = initial {
-        issue_initial(&pki, &store, &initial)?;
-    }
-    let ra = Ra::new(pki, config, store)?;
+    let server = match args.role {
+        RoleArg::Ca => Server::Ca(Arc::new(Mutex::new(ra(&args.state, &args.policy)?))),
+        RoleArg::Ra => Server::Ra(args.forward.service(&args.state, config(&args.policy)?.0)?),
+    };
     Runtime::new()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -132,12 +131,38 @@ pub(crate) fn serve(args: ServeArgs) -> Result<(), Failure> {
                 _ = terminate.recv() => {}
             }
         };
-        Ok(http::serve(listener, Arc::new(Mutex::new(ra)), stop).await?)
+        match server {
+            Server::Ca(ra) => http::serve(listener, ra, stop).await?,
+            Server::Ra(service) => http::serve_forwarding(listener, service, stop).await?,
+        }
+        Ok(())
     })
 }
 
+/// What answers.
+enum Server {
+    Ca(Arc<Mutex<Ra>>),
+    Ra(RaService),
+}
+
+pub(crate) fn spool(args: &SpoolArgs) -> Result<(), Failure> {
+    let mut ra = ra(&args.state, &args.policy)?;
+    let count = answer_spool(&mut ra, &args.spool)?;
+    say(format_args!("answered: {count}"))
+}
+
+/// An RA with its CA.
+fn ra(state: &Path, policy: &PolicyArgs) -> Result<Ra, Failure> {
+    let (pki, store) = open(state)?;
+    let (config, initial) = config(policy)?;
+    if let Some(initial) = initial {
+        issue_initial(&pki, &store, &initial)?;
+    }
+    Ok(Ra::new(pki, config, store)?)
+}
+
 /// The configuration file with the options before it.
-fn config(args: &ServeArgs) -> Result<(RaConfig, Option<InitialCertificate>), Failure> {
+fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), Failure> {
     let (mut config, initial) = match &args.config {
         None => (RaConfig::default(), None),
         Some(file) => {

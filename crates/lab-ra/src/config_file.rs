@@ -392,24 +392,33 @@ fn set<T>(target: &mut T, value: Option<T>) {
 fn certificates(folder: &Path, files: &[PathBuf]) -> Result<Vec<Certificate>, ConfigError> {
     let mut all = Vec::new();
     for file in files {
-        let file = folder.join(file);
-        let text = fs::read_to_string(&file).map_err(|error| ConfigError::Io {
-            file: file.clone(),
-            error,
-        })?;
-        let before = all.len();
-        for block in text.split_inclusive("-----END CERTIFICATE-----") {
-            let Some(begin) = block.find("-----BEGIN CERTIFICATE-----") else {
-                continue;
-            };
-            let block = block.get(begin..).unwrap_or_default();
-            let der = pem::decode_vec(block.as_bytes()).ok().map(|(_, der)| der);
-            let certificate = der.and_then(|der| Certificate::from_der(der).ok());
-            all.push(certificate.ok_or_else(|| ConfigError::Certificate(file.clone()))?);
-        }
-        if all.len() == before {
-            return Err(ConfigError::Certificate(file));
-        }
+        all.extend(read_certificates(&folder.join(file))?);
     }
     Ok(all)
+}
+
+/// Every certificate of a PEM file, which has at least one.
+///
+/// # Errors
+/// [`ConfigError::Io`] or [`ConfigError::Certificate`].
+pub fn read_certificates(file: &Path) -> Result<Vec<Certificate>, ConfigError> {
+    let text = fs::read_to_string(file).map_err(|error| ConfigError::Io {
+        file: file.into(),
+        error,
+    })?;
+    let damaged = || ConfigError::Certificate(file.into());
+    let mut all = Vec::new();
+    for block in text.split_inclusive("-----END CERTIFICATE-----") {
+        let Some(begin) = block.find("-----BEGIN CERTIFICATE-----") else {
+            continue;
+        };
+        let block = block.get(begin..).unwrap_or_default();
+        let der = pem::decode_vec(block.as_bytes()).ok().map(|(_, der)| der);
+        let certificate = der.and_then(|der| Certificate::from_der(der).ok());
+        all.push(certificate.ok_or_else(damaged)?);
+    }
+    match all.is_empty() {
+        true => Err(damaged()),
+        false => Ok(all),
+    }
 }

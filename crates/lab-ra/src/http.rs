@@ -5,7 +5,7 @@
 
 use axum::{
     Router,
-    body::{Body, HttpBody, to_bytes},
+    body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Request, State},
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{Endpoint, Ra};
+use crate::{Endpoint, Ra, RaService};
 
 /// The largest request that is read, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
@@ -26,7 +26,7 @@ pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time that open requests may take to end when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-const PKIXCMP: &str = "application/pkixcmp";
+pub(crate) const PKIXCMP: &str = "application/pkixcmp";
 const PKIX_CRL: &str = "application/pkix-crl";
 
 /// Serves `ra` on `listener` until `stop` is ready and the open requests are answered.
@@ -37,12 +37,34 @@ pub async fn serve<F>(listener: TcpListener, ra: Arc<Mutex<Ra>>, stop: F) -> io:
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    serve_router(listener, router(ra), stop).await
+}
+
+/// Serves an RA that passes messages on, like [`serve`].
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve_forwarding<F>(listener: TcpListener, service: RaService, stop: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let router = Router::new().fallback(forward).with_state(service.clone());
+    tokio::select! {
+        ended = serve_router(listener, router, stop) => ended,
+        () = service.look_after() => Ok(()),
+    }
+}
+
+async fn serve_router<F>(listener: TcpListener, router: Router, stop: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (stopped, mut is_stopped) = tokio::sync::watch::channel(());
     let stop = async move {
         stop.await;
         drop(stopped);
     };
-    let server = axum::serve(listener, router(ra)).with_graceful_shutdown(stop);
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop);
     tokio::select! {
         ended = async { server.await } => ended,
         () = async {
@@ -66,16 +88,42 @@ async fn answer(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response 
             _ => not_allowed("GET, HEAD"),
         };
     }
-    let Some(endpoint) = Endpoint::parse(path) else {
-        return (StatusCode::NOT_FOUND, "there is no CMP here\n").into_response();
+    let (endpoint, message) = match read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
     };
-    if request.method() != Method::POST {
-        return not_allowed("POST");
+    // Password-based MACs take milliseconds and the store writes files: not on the threads that serve sockets.
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut ra = lock(&ra);
+        let is_known = endpoint.profile().is_none_or(|profile| ra.has_profile(profile));
+        is_known.then(|| ra.handle_at(unix_now_s(), &endpoint, &message))
+    });
+    match answer.await {
+        Ok(Some(answer)) => pkixcmp(answer),
+        Ok(None) => no_profile(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    pkixcmp(ra, endpoint, request).await
 }
 
-async fn pkixcmp(ra: Arc<Mutex<Ra>>, endpoint: Endpoint, request: Request) -> Response {
+async fn forward(State(service): State<RaService>, request: Request) -> Response {
+    match read(request).await {
+        Ok((endpoint, _)) if endpoint.profile().is_some() => no_profile(),
+        Ok((endpoint, message)) => match service.handle(endpoint, message.into()).await {
+            Some(answer) => pkixcmp(answer),
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        },
+        Err(response) => response,
+    }
+}
+
+/// The message that was posted, and where to.
+async fn read(request: Request) -> Result<(Endpoint, Bytes), Response> {
+    let Some(endpoint) = Endpoint::parse(request.uri().path()) else {
+        return Err((StatusCode::NOT_FOUND, "there is no CMP here\n").into_response());
+    };
+    if request.method() != Method::POST {
+        return Err(not_allowed("POST"));
+    }
     let (parts, body) = request.into_parts();
     let content_type = parts
         .headers
@@ -83,27 +131,24 @@ async fn pkixcmp(ra: Arc<Mutex<Ra>>, endpoint: Endpoint, request: Request) -> Re
         .and_then(|value| value.to_str().ok());
     if !content_type.is_some_and(is_pkixcmp) {
         let text = "Content-Type must be application/pkixcmp\n";
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
     }
     if HttpBody::size_hint(&body).lower() > MAX_REQUEST_BYTES as u64 {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     }
-    let body = match timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
-    };
-    // Password-based MACs take milliseconds and the store writes files: not on the threads that serve sockets.
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut ra = lock(&ra);
-        let is_known = endpoint.profile().is_none_or(|profile| ra.has_profile(profile));
-        is_known.then(|| ra.handle_at(unix_now_s(), &endpoint, &body))
-    });
-    match answer.await {
-        Ok(Some(answer)) => ([(header::CONTENT_TYPE, PKIXCMP)], Body::from(answer)).into_response(),
-        Ok(None) => (StatusCode::NOT_FOUND, "there is no such profile\n").into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    match timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
+        Ok(Ok(body)) => Ok((endpoint, body)),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
+}
+
+fn pkixcmp(message: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, PKIXCMP)], Body::from(message)).into_response()
+}
+
+fn no_profile() -> Response {
+    (StatusCode::NOT_FOUND, "there is no such profile\n").into_response()
 }
 
 async fn crl(ra: Arc<Mutex<Ra>>, generation: u32) -> Response {
@@ -132,7 +177,7 @@ fn lock(ra: &Mutex<Ra>) -> MutexGuard<'_, Ra> {
 }
 
 /// The media type may have parameters, and is written in any case.
-fn is_pkixcmp(content_type: &str) -> bool {
+pub(crate) fn is_pkixcmp(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case(PKIXCMP)
 }

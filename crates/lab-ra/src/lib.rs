@@ -18,16 +18,22 @@ mod order;
 mod pkcs10;
 mod pki;
 mod profile;
+mod protection;
 mod ra;
 mod revocation_reason;
 mod store;
+mod upstream;
 mod x509;
 
 pub use config::{Approval, HeaderRules, ImplicitConfirm, PollAfter, RaConfig};
-pub use config_file::{ConfigError, ConfigFile, InitialCertificate, body_type};
+pub use config_file::{ConfigError, ConfigFile, InitialCertificate, body_type, read_certificates};
 pub use endpoint::Endpoint;
-pub use pki::{Authority, Credential, Pki, PkiError, RootUpdate};
+pub use pki::{Authority, Credential, Pki, PkiError, RaIdentity, RootUpdate};
 pub use profile::{BadSubjectRule, Profile, SubjectAttribute};
-pub use ra::Ra;
+pub use ra::{Asked, Batch, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Ra, Step, Ticket};
 pub use revocation_reason::{RevocationReason, UnknownReason};
 pub use store::{CertificateRecord, CertificateStatus, PendingRequest, RevokeError, Store, StoreError};
+pub use upstream::{
+    Found, HttpUpstream, MAX_RESPONSE_BYTES, RaService, Spool, SpoolError, Tray, Upstream, UpstreamError,
+    UpstreamUrl,
+};

@@ -3,9 +3,10 @@
 
 mod cli;
 mod commands;
+mod forward;
 
 use clap::Parser;
-use lab_ra::{ConfigError, PkiError, RevokeError, StoreError};
+use lab_ra::{ConfigError, PkiError, RevokeError, SpoolError, StoreError};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -25,6 +26,10 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Revoke(#[from] RevokeError),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
+    #[error("{0}")]
+    Arguments(&'static str),
     #[error("no such request waits")]
     NotPending,
     #[error("there is no generation {0}")]
@@ -39,7 +44,7 @@ impl Failure {
     /// The exit codes that `--help` names.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Pki(PkiError::SerialNumber) | Self::Config(_) => 2,
+            Self::Pki(PkiError::SerialNumber) | Self::Config(_) | Self::Arguments(_) => 2,
             Self::Pki(
                 PkiError::Exists
                 | PkiError::Io { .. }
@@ -48,6 +53,7 @@ impl Failure {
                 | PkiError::Store(_),
             )
             | Self::Store(_)
+            | Self::Spool(_)
             | Self::Revoke(RevokeError::Store(_)) => 3,
             Self::Listen { .. } => 4,
             Self::Revoke(_) | Self::NotPending | Self::NoGeneration(_) => 5,
@@ -86,6 +92,7 @@ fn run(command: Command) -> Result<(), Failure> {
             ra,
         } => commands::issue(&state, &subject, &out, ra),
         Command::Serve(args) => commands::serve(args),
+        Command::Spool(args) => commands::spool(&args),
         Command::Certificates { state } => commands::certificates(&state),
         Command::Revoke {
             state,

@@ -1,7 +1,10 @@
 //! Makes X.509 certificates (RFC 5280), straight into DER.
 
 use aws_lc_rs::rand;
-use cmp_message::crypto::{AwsLc, Crypto, HashAlgorithm, SigningKey};
+use cmp_message::{
+    Raw,
+    crypto::{AwsLc, Crypto, HashAlgorithm, SigningKey},
+};
 use const_oid::{
     ObjectIdentifier,
     db::{rfc4519, rfc5280},
@@ -12,6 +15,7 @@ use der::{
 };
 use spki::SubjectPublicKeyInfoRef;
 use std::time::Duration;
+use x509_cert::name::{Name, RelativeDistinguishedName};
 
 use crate::{PkiError, RevocationReason};
 
@@ -161,13 +165,33 @@ pub(crate) fn key_identifier(public_key: &[u8]) -> Result<[u8; 20], PkiError> {
 pub(crate) fn name(attributes: &[(ObjectIdentifier, &str)]) -> der::Result<Vec<u8>> {
     let mut rdns = Vec::with_capacity(attributes.len());
     for (oid, value) in attributes {
-        let value = match *oid {
-            rfc4519::SERIAL_NUMBER | rfc4519::C => PrintableStringRef::new(*value)?.to_der()?,
-            _ => Utf8StringRef::new(*value)?.to_der()?,
-        };
-        rdns.push(tlv(Tag::Set, &[&sequence(&[&oid.to_der()?, &value])?])?);
+        rdns.push(rdn(*oid, value)?);
     }
     sequence(&rdns.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+fn rdn(oid: ObjectIdentifier, value: &str) -> der::Result<Vec<u8>> {
+    let value = match oid {
+        rfc4519::SERIAL_NUMBER | rfc4519::C => PrintableStringRef::new(value)?.to_der()?,
+        _ => Utf8StringRef::new(value)?.to_der()?,
+    };
+    tlv(Tag::Set, &[&sequence(&[&oid.to_der()?, &value])?])
+}
+
+/// The same name with this organization (O) and no other.
+pub(crate) fn with_organization(name: &Name, organization: &str) -> der::Result<Name> {
+    let mut rdns = vec![rdn(rfc4519::O, organization)?];
+    for rdn in Vec::<Raw>::from_der(&name.to_der()?)? {
+        let parsed = RelativeDistinguishedName::from_der(rdn.as_bytes())?;
+        if parsed.iter().all(|attribute| attribute.oid != rfc4519::O) {
+            rdns.push(rdn.as_bytes().to_vec());
+            continue;
+        }
+        for other in parsed.iter().filter(|attribute| attribute.oid != rfc4519::O) {
+            rdns.push(tlv(Tag::Set, &[&other.to_der()?])?);
+        }
+    }
+    Name::from_der(&sequence(&rdns.iter().map(Vec::as_slice).collect::<Vec<_>>())?)
 }
 
 /// DER of an Extension around the DER of its value.

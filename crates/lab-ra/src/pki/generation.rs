@@ -1,7 +1,7 @@
 //! A new root in place of the old one (RFC 9810 §4.4).
 
 use cmp_message::crypto::SigningKey;
-use std::{fs, mem, path::Path};
+use std::{fs, mem, path::Path, sync::Arc};
 
 use super::{
     Authority, Pki, PkiError, ROOT_NAME, Role, authority, certify,
@@ -67,7 +67,7 @@ impl Pki {
             old.not_after_s().saturating_sub(old.not_before_s()),
         );
         let old_with_new = link(old, &root, times)?;
-        self.ra = ra;
+        self.ra = Arc::new(ra);
         self.previous.push(Previous {
             root: mem::replace(&mut self.root, root),
             ca: mem::replace(&mut self.ca, ca),
@@ -116,7 +116,7 @@ impl Pki {
             }
             let root = Authority::load(&next, "root")?;
             let ca = Authority::load(&next, "ca")?;
-            self.ra = Authority::load(&next, "ra")?;
+            self.ra = Arc::new(Authority::load(&next, "ra")?);
             self.previous.push(Previous {
                 root: mem::replace(&mut self.root, root),
                 ca: mem::replace(&mut self.ca, ca),

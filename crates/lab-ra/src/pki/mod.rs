@@ -4,10 +4,12 @@ mod authority;
 mod credential;
 mod files;
 mod generation;
+mod identity;
 
 pub use authority::Authority;
 pub use credential::Credential;
 pub use generation::RootUpdate;
+pub use identity::RaIdentity;
 
 use cmp_message::{
     certificate::names_match,
@@ -17,6 +19,7 @@ use const_oid::{ObjectIdentifier, db::rfc4519};
 use std::{
     io, iter,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
@@ -28,6 +31,8 @@ use generation::Previous;
 
 /// `id-kp-cmcRA`: the extended key usage of an RA's protection certificate (RFC 6402 §2.10, RFC 9810 §4.5).
 pub(crate) const ID_KP_CMC_RA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.28");
+/// `id-kp-cmcCA`: the same of a CA.
+pub(crate) const ID_KP_CMC_CA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.27");
 const ORGANIZATION: &str = "Lab, not to be trusted";
 const ROOT_NAME: &str = "Lab Root CA";
 const DAY_S: u64 = 86_400;
@@ -89,7 +94,7 @@ pub struct Pki {
     /// Issues what is enrolled.
     pub ca: Authority,
     /// Protects the messages.
-    pub ra: Authority,
+    pub ra: Arc<Authority>,
     /// The manufacturer's trust anchor.
     pub manufacturer_root: Authority,
     /// Issues manufacturer certificates.
@@ -117,7 +122,7 @@ impl Pki {
         Ok(Self {
             root,
             ca,
-            ra,
+            ra: Arc::new(ra),
             manufacturer_root,
             manufacturer_ca,
             previous: Vec::new(),
@@ -150,7 +155,7 @@ impl Pki {
         let mut pki = Self {
             root: Authority::load(folder, "root")?,
             ca: Authority::load(folder, "ca")?,
-            ra: Authority::load(folder, "ra")?,
+            ra: Arc::new(Authority::load(folder, "ra")?),
             manufacturer_root: Authority::load(folder, "manufacturer-root")?,
             manufacturer_ca: Authority::load(folder, "manufacturer-ca")?,
             previous: Vec::new(),

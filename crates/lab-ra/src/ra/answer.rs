@@ -1,24 +1,19 @@
-//! Makes messages: header, protection, extraCerts (RFC 9483 §3.1 to §3.3).
+//! What an answer says, and its way into a message.
 
-use aws_lc_rs::rand;
 use cmp_message::{
-    CMP_2000, CMP_2021, CertId, CertRepMessage, CertResponse, CertifiedKeyPair, ErrorMsgContent,
-    InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus, PkiStatusInfo, Raw,
-    RevRepContent,
-    crypto::{AwsLc, CryptoError, SigningKey},
-    mac::{MacAlgorithm, Secret},
+    CertId, CertRepMessage, CertResponse, CertifiedKeyPair, ErrorMsgContent, InfoTypeAndValue, PkiBody,
+    PkiFailure, PkiHeader, PkiMessage, PkiStatus, PkiStatusInfo, Raw, RevRepContent,
 };
-use der::{
-    Decode, Encode,
-    asn1::{GeneralizedTime, OctetString},
-    referenced::RefToOwned,
-};
-use spki::AlgorithmIdentifierOwned;
+use der::{Encode, asn1::GeneralizedTime};
 use std::time::Duration;
-use x509_cert::{ext::pkix::name::GeneralName, name::Name};
+use x509_cert::name::Name;
 
 use super::{Refusal, RequestKind, refusal::RefusedIn};
-use crate::{Pki, PkiError, RaConfig, store::Peer};
+use crate::{
+    Pki, PkiError, RaConfig,
+    protection::{Protector, random},
+    store::Peer,
+};
 
 /// What an answer says.
 pub(super) struct Reply {
@@ -83,11 +78,7 @@ impl Reply {
 /// Keeps ready what every answer needs.
 pub(super) struct Answerer {
     pki: Pki,
-    name: Name,
-    key_identifier: OctetString,
-    signature_algorithm: AlgorithmIdentifierOwned,
-    /// The RA's certificate and what leads from it to every root there was.
-    chain: Vec<Raw>,
+    protector: Protector,
     ca_certificate: Raw,
     root_certificate: Raw,
     /// Said where nothing else can be.
@@ -96,15 +87,12 @@ pub(super) struct Answerer {
 
 impl Answerer {
     pub(super) fn new(pki: Pki) -> Result<Self, PkiError> {
-        let name = Name::from_der(pki.ra.subject())?;
+        let protector = protector(&pki)?;
         let failed = PkiStatusInfo::rejection(PkiFailure::SystemFailure, "the server failed");
-        let header = PkiHeader::new(name.clone(), Name::default());
+        let header = PkiHeader::new(protector.name().clone(), Name::default());
         Ok(Self {
             last_resort: PkiMessage::new(header, PkiBody::Error(failed.into()))?.to_bytes()?,
-            name,
-            key_identifier: OctetString::new(pki.ra.key_identifier())?,
-            signature_algorithm: pki.ra.key().algorithm().algorithm_identifier().ref_to_owned(),
-            chain: chain(&pki)?,
+            protector,
             ca_certificate: Raw::new(pki.ca.certificate())?,
             root_certificate: Raw::new(pki.root.certificate())?,
             pki,
@@ -136,21 +124,12 @@ impl Answerer {
         reply: Reply,
         nonce: &[u8],
     ) -> Result<Vec<u8>, PkiError> {
-        let mut header = self.header(now_s, request, nonce)?;
-        header.general_info = (!reply.general_info.is_empty()).then_some(reply.general_info);
-        let message = match (peer, request.and_then(|header| header.protection_alg.as_ref())) {
-            (Some(Peer::Mac(reference)), Some(algorithm)) => {
-                let algorithm = MacAlgorithm::from_algorithm_identifier(algorithm)
-                    .map_err(|_| CryptoError::UnsupportedAlgorithm)?;
-                let secret = config
-                    .secrets
-                    .get(reference)
-                    .ok_or(CryptoError::InvalidParameter)?;
-                self.with_mac(header, reply.body, reference, algorithm, secret)?
-            }
-            _ => self.with_signature(header, reply.body)?,
-        };
-        Ok(message.to_bytes()?)
+        let key = request.and_then(|header| config.mac_key(header, peer?));
+        let has_certificate = matches!(reply.body, PkiBody::Ip(_) | PkiBody::Cp(_) | PkiBody::Genp(_));
+        let others = has_certificate.then(|| self.ca_certificate.clone());
+        let content = (reply.body, reply.general_info);
+        self.protector
+            .answer(now_s, request, key, nonce, content, others.as_slice())
     }
 
     /// Says that the server failed, as well as that can be said.
@@ -170,73 +149,16 @@ impl Answerer {
                 self.last_resort.clone()
             })
     }
-
-    fn header(&self, now_s: u64, request: Option<&PkiHeader>, nonce: &[u8]) -> Result<PkiHeader, PkiError> {
-        let mut header = PkiHeader::new(self.name.clone(), Name::default());
-        header.message_time = Some(GeneralizedTime::from_unix_duration(Duration::from_secs(now_s))?);
-        header.sender_nonce = Some(OctetString::new(nonce)?);
-        if let Some(request) = request {
-            // RFC 9810 §7: where it is not supported, the nearest that is.
-            header.pvno = request.pvno.clamp(CMP_2000, CMP_2021);
-            header.recipient = match &request.sender {
-                GeneralName::DirectoryName(name) => GeneralName::DirectoryName(name.clone()),
-                _ => header.recipient,
-            };
-            header.transaction_id = request.transaction_id.clone();
-            header.recip_nonce = request.sender_nonce.clone();
-        }
-        if header.transaction_id.is_none() {
-            header.transaction_id = Some(OctetString::new(random::<16>()?)?);
-        }
-        Ok(header)
-    }
-
-    fn with_signature(&self, mut header: PkiHeader, body: PkiBody) -> Result<PkiMessage, PkiError> {
-        header.protection_alg = Some(self.signature_algorithm.clone());
-        header.sender_kid = Some(self.key_identifier.clone());
-        let message = PkiMessage::new(header, body)?;
-        let signature = self.pki.ra.key().sign(&message.protected_part()?)?;
-        Ok(message.with_protection(&signature, self.chain.clone())?)
-    }
-
-    /// The same kind of MAC as in the request, with a salt of its own.
-    fn with_mac(
-        &self,
-        mut header: PkiHeader,
-        body: PkiBody,
-        reference: &[u8],
-        algorithm: MacAlgorithm,
-        secret: &Secret,
-    ) -> Result<PkiMessage, PkiError> {
-        let algorithm = algorithm.with_salt(random()?);
-        header.protection_alg = Some(algorithm.algorithm_identifier()?);
-        header.sender_kid = Some(OctetString::new(reference)?);
-        let has_certificate = matches!(body, PkiBody::Ip(_) | PkiBody::Cp(_) | PkiBody::Genp(_));
-        let message = PkiMessage::new(header, body)?;
-        let mac = algorithm.compute(&AwsLc, secret, &message.protected_part()?)?;
-        let chain = has_certificate.then(|| self.ca_certificate.clone());
-        Ok(message.with_protection(mac.as_bytes(), chain.into_iter().collect())?)
-    }
 }
 
-/// The RA's certificate, that of its CA, and the links by which a new root is trusted where an old one is
-/// (RFC 9810 §4.4).
-fn chain(pki: &Pki) -> der::Result<Vec<Raw>> {
-    let links = pki.root_updates().map(|update| update.new_with_old);
-    [pki.ra.certificate(), pki.ca.certificate()]
-        .into_iter()
-        .chain(links)
-        .map(Raw::new)
-        .collect()
+/// With the links by which a new root is trusted where an old one is (RFC 9810 §4.4).
+fn protector(pki: &Pki) -> Result<Protector, PkiError> {
+    let links: Vec<_> = pki.root_updates().map(|update| update.new_with_old).collect();
+    let chain = [pki.ca.certificate()].into_iter().chain(links);
+    Protector::new(pki.ra.clone(), chain)
 }
 
 /// Seconds since 1970 as an infoValue.
 pub(super) fn generalized_time(unix_s: u64) -> der::Result<Raw> {
     Raw::new(GeneralizedTime::from_unix_duration(Duration::from_secs(unix_s))?.to_der()?)
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N], PkiError> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| PkiError::Random)?;
-    Ok(bytes)
 }

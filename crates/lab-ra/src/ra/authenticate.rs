@@ -56,7 +56,7 @@ impl Ra {
         }
         let peer = self.authenticate(exchange, Stage::First, accept, None)?;
         exchange.peer = Some(peer.clone());
-        self.check_header(exchange, &peer)?;
+        self.config.check_header(exchange.message, &peer)?;
         if is_known {
             let text = "this transactionID is in use";
             return Err(Refusal::new(PkiFailure::TransactionIdInUse, "3.5", text).into());
@@ -106,7 +106,7 @@ impl Ra {
             let text = "the protection is not that of the message which began the transaction";
             return Err(Refusal::new(PkiFailure::BadMessageCheck, "3.5", text).into());
         }
-        self.check_header(exchange, &transaction.peer)?;
+        self.config.check_header(exchange.message, &transaction.peer)?;
         let is_repetition = repeated.is_some();
         let is_reused = sender_nonce(exchange) == transaction.peer_nonce;
         let wants_fresh = self.config.header.fresh_sender_nonce && transaction.state.is_open();

@@ -1,7 +1,7 @@
 //! What a message asks for, or why it is refused (RFC 9483 §4.1, §5.1).
 
 use cmp_message::{
-    CertReqMessages, CertReqMsg, CertTemplate, PkiBody, PkiFailure, PkiMessage, ProofOfPossession, Raw,
+    CertReqMessages, CertReqMsg, PkiBody, PkiFailure, PkiMessage, ProofOfPossession, Raw,
     certificate::{Certificate, names_match},
     crypto::{AwsLc, Crypto, CryptoError, SignatureAlgorithm},
 };
@@ -10,6 +10,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{Failure, Ra, Refusal, RequestKind, general::Question, revoke::Revocation};
 use crate::{
+    Profile, RaConfig,
     order::Order,
     pkcs10::CertificationRequest,
     store::{Peer, Transaction},
@@ -77,17 +78,18 @@ impl Ra {
         content: &CertReqMessages,
     ) -> Result<Task, Failure> {
         let is_ra = self.check_requester(now_s, message, transaction, kind)?;
-        let request = only_request(kind, content)?;
-        let template = &request.cert_req.cert_template;
-        let order = self.order(now_s, message, transaction, template)?;
-        if kind == RequestKind::Kur {
-            self.check_update(request, &order, &transaction.peer)?;
-        }
-        self.check_proof_of_possession(request, order.public_key(), is_ra || transaction.is_vouched)?;
+        let profile = self
+            .config
+            .profile(&message.header, transaction.profile.as_deref())?;
+        let (request, order) = self
+            .config
+            .order(now_s, profile, kind, content, &transaction.peer)?;
+        let ra_verifies = is_ra || transaction.is_vouched;
+        self.config
+            .check_proof_of_possession(request, order.public_key(), ra_verifies)?;
         Ok(issue(kind, order, message))
     }
 
-    /// The proof of possession is the request's own signature (RFC 9483 §4.1.4).
     fn check_p10cr(
         &self,
         now_s: u64,
@@ -97,25 +99,11 @@ impl Ra {
     ) -> Result<Task, Failure> {
         let kind = RequestKind::P10cr;
         self.check_requester(now_s, message, transaction, kind)?;
-        let request = CertificationRequest::from_der(content.as_bytes()).map_err(|error| {
-            let text = "this is not a CertificationRequest";
-            Refusal::new(PkiFailure::BadDataFormat, kind.section(), text).because(error)
-        })?;
-        let order = self.order(now_s, message, transaction, &request.template)?;
-        self.proof_algorithm(kind.section(), request.signature_algorithm())?;
-        request.verify(&AwsLc).map_err(bad_proof)?;
+        let profile = self
+            .config
+            .profile(&message.header, transaction.profile.as_deref())?;
+        let order = self.config.order_p10cr(now_s, profile, content)?;
         Ok(issue(kind, order, message))
-    }
-
-    fn order(
-        &self,
-        now_s: u64,
-        message: &PkiMessage,
-        transaction: &Transaction,
-        template: &CertTemplate,
-    ) -> Result<Order, Refusal> {
-        let profile = self.profile(&message.header, transaction.profile.as_deref())?;
-        Order::new(template, profile, now_s)
     }
 
     /// Whether the peer may ask for this kind of certificate; and whether it is an RA.
@@ -146,6 +134,38 @@ impl Ra {
         }
         Ok(is_ra)
     }
+}
+
+impl RaConfig {
+    /// The one request, and what it orders, if its template may.
+    pub(super) fn order<'a>(
+        &self,
+        now_s: u64,
+        profile: &Profile,
+        kind: RequestKind,
+        content: &'a CertReqMessages,
+        peer: &Peer,
+    ) -> Result<(&'a CertReqMsg, Order), Refusal> {
+        let request = only_request(kind, content)?;
+        let order = Order::new(&request.cert_req.cert_template, profile, now_s)?;
+        if kind == RequestKind::Kur {
+            self.check_update(request, &order, peer)?;
+        }
+        Ok((request, order))
+    }
+
+    /// What a PKCS#10 request orders. The proof of possession is its own signature (RFC 9483 §4.1.4).
+    pub(super) fn order_p10cr(&self, now_s: u64, profile: &Profile, content: &Raw) -> Result<Order, Refusal> {
+        let section = RequestKind::P10cr.section();
+        let request = CertificationRequest::from_der(content.as_bytes()).map_err(|error| {
+            let text = "this is not a CertificationRequest";
+            Refusal::new(PkiFailure::BadDataFormat, section, text).because(error)
+        })?;
+        let order = Order::new(&request.template, profile, now_s)?;
+        self.proof_algorithm(section, request.signature_algorithm())?;
+        request.verify(&AwsLc).map_err(bad_proof)?;
+        Ok(order)
+    }
 
     /// What is updated is the certificate that protects the request (RFC 9483 §4.1.3): its subject stays.
     fn check_update(&self, request: &CertReqMsg, order: &Order, peer: &Peer) -> Result<(), Refusal> {
@@ -158,14 +178,14 @@ impl Ra {
         if !names_match(order.subject(), signer.subject()) {
             return bad_template("the subject is not that of the certificate which is updated");
         }
-        if !self.config.update_with_same_key && order.public_key() == signer.public_key() {
+        if !self.update_with_same_key && order.public_key() == signer.public_key() {
             return bad_template("an update wants a new key");
         }
         Ok(())
     }
 
     /// The proof is a signature with the new key over the CertRequest as it was received (RFC 4211 §4.1).
-    fn check_proof_of_possession(
+    pub(super) fn check_proof_of_possession(
         &self,
         request: &CertReqMsg,
         public_key: &[u8],
@@ -205,7 +225,7 @@ impl Ra {
             Refusal::new(PkiFailure::BadAlg, section, text)
         };
         let algorithm = algorithm.map_err(|error| refusal().because(error))?;
-        match self.config.signature_algorithms.contains(&algorithm) {
+        match self.signature_algorithms.contains(&algorithm) {
             true => Ok(algorithm),
             false => Err(refusal()),
         }

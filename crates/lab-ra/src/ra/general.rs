@@ -63,7 +63,9 @@ impl Ra {
             let text = "there must be exactly one InfoTypeAndValue";
             return Err(Refusal::new(PkiFailure::BadRequest, "4.3", text).into());
         };
-        let profile = self.profile(&message.header, transaction.profile.as_deref())?;
+        let profile = self
+            .config
+            .profile(&message.header, transaction.profile.as_deref())?;
         let value = info.info_value.as_ref();
         match info.info_type {
             CA_CERTS => no_value(value, "4.3.1", Question::CaCerts),

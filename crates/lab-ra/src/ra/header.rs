@@ -1,7 +1,7 @@
 //! What the generic checks leave to the RA: generalInfo, and what its configuration asks of a header (RFC 9483 §3.1).
 
 use cmp_message::{
-    BodyType, PkiFailure, PkiHeader,
+    BodyType, PkiFailure, PkiHeader, PkiMessage,
     crypto::SignatureAlgorithm,
     general::{CERT_PROFILE, CONFIRM_WAIT_TIME, IMPLICIT_CONFIRM},
 };
@@ -9,16 +9,16 @@ use const_oid::db::rfc4519;
 use der::asn1::Null;
 use x509_cert::name::Name;
 
-use super::{Exchange, Ra, Refusal};
-use crate::{Profile, profile::text, store::Peer};
+use super::Refusal;
+use crate::{Profile, RaConfig, profile::text, store::Peer};
 
 const SECTION: &str = "3.1";
 
-impl Ra {
+impl RaConfig {
     /// Checks the header of an authentic message.
-    pub(super) fn check_header(&self, exchange: &Exchange<'_>, peer: &Peer) -> Result<(), Refusal> {
-        let header = exchange.header();
-        let rules = &self.config.header;
+    pub(super) fn check_header(&self, message: &PkiMessage, peer: &Peer) -> Result<(), Refusal> {
+        let header = &message.header;
+        let rules = &self.header;
         if rules.message_time && header.message_time.is_none() {
             return Err(Refusal::new(
                 PkiFailure::BadTime,
@@ -31,11 +31,11 @@ impl Ra {
                 .protection_alg
                 .as_ref()
                 .and_then(|algorithm| SignatureAlgorithm::from_oid(algorithm.oid))
-                .is_some_and(|algorithm| self.config.signature_algorithms.contains(&algorithm)),
+                .is_some_and(|algorithm| self.signature_algorithms.contains(&algorithm)),
             Peer::Mac(_) => header
                 .protection_alg
                 .as_ref()
-                .is_some_and(|algorithm| self.config.mac_algorithms.contains(&algorithm.oid)),
+                .is_some_and(|algorithm| self.mac_algorithms.contains(&algorithm.oid)),
         };
         if !is_accepted {
             let text = "the protection algorithm is not accepted";
@@ -49,7 +49,7 @@ impl Ra {
             Peer::Mac(reference) if rules.mac_sender && !is_named(header.sender_name(), reference) => {
                 bad_sender("the common name of the sender is not the senderKID")
             }
-            _ => check_general_info(header, exchange.message.body.body_type()),
+            _ => check_general_info(header, message.body.body_type()),
         }
     }
 
@@ -64,9 +64,9 @@ impl Ra {
             (named, path) => named.or(path),
         };
         let Some(name) = name else {
-            return Ok(&self.config.default_profile);
+            return Ok(&self.default_profile);
         };
-        self.config.profiles.get(name).ok_or_else(|| {
+        self.profiles.get(name).ok_or_else(|| {
             Refusal::new(PkiFailure::BadRequest, SECTION, "there is no such certProfile").because(name)
         })
     }

@@ -11,6 +11,7 @@ mod check;
 mod confirm;
 mod crl;
 mod decide;
+mod forward;
 mod general;
 mod header;
 mod nested;
@@ -18,9 +19,10 @@ mod poll;
 mod refusal;
 mod revoke;
 
+pub use forward::{Asked, Batch, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Step, Ticket};
 pub(crate) use refusal::Refusal;
 
-use answer::{Answerer, Reply, random};
+use answer::{Answerer, Reply};
 use cmp_message::{
     BodyType, CertRepMessage, PkiBody, PkiFailure, PkiHeader, PkiMessage, certificate::Certificate,
 };
@@ -28,6 +30,7 @@ use refusal::RefusedIn;
 
 use crate::{
     CertificateStatus, Endpoint, Pki, PkiError, RaConfig, Store, StoreError,
+    protection::random,
     store::{Peer, State, hex},
 };
 

@@ -68,7 +68,7 @@ impl Ra {
         };
         let peer = self.authenticate(exchange, stage, Accept::Signature, None)?;
         exchange.peer = Some(peer.clone());
-        self.check_header(exchange, &peer)?;
+        self.config.check_header(exchange.message, &peer)?;
         if let crate::store::Peer::Signer(signer) = &peer {
             self.check_signer_status(signer)?;
         }

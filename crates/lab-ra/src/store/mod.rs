@@ -1,13 +1,16 @@
-//! What must outlive the process, in SQLite: the certificates and what became of them, CRLs, and the transactions.
+//! What must outlive the process, in SQLite: the certificates and what became of them, CRLs, the transactions,
+//! and what an RA passes on.
 
 mod certificates;
 mod crls;
+mod forwards;
 mod pending;
 mod transactions;
 
 pub(crate) use certificates::NewCertificate;
 pub use certificates::{CertificateRecord, CertificateStatus, RevokeError};
 pub(crate) use crls::{Crl, NewCrl};
+pub(crate) use forwards::{Forwarded, Outgoing, Progress};
 pub use pending::PendingRequest;
 pub(crate) use transactions::{Decision, Peer, State, Transaction};
 
@@ -157,6 +160,7 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         SCHEMA_VERSION => Ok(()),
         0 => {
             transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.execute_batch(include_str!("forwards.sql"))?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             Ok(transaction.commit()?)
         }

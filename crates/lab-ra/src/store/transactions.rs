@@ -35,6 +35,27 @@ impl Peer {
             _ => false,
         }
     }
+
+    /// As the database has it: signer and mac_reference.
+    pub(super) fn columns(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        match self {
+            Self::Signer(signer) => (Some(signer.as_der()), None),
+            Self::Mac(reference) => (None, Some(reference)),
+        }
+    }
+
+    pub(super) fn from_columns(
+        signer: Option<Vec<u8>>,
+        mac_reference: Option<Vec<u8>>,
+    ) -> Result<Self, StoreError> {
+        match (signer, mac_reference) {
+            (Some(der), _) => Certificate::from_der(der)
+                .map(Self::Signer)
+                .map_err(|_| StoreError::Damaged("signer")),
+            (None, Some(reference)) => Ok(Self::Mac(reference)),
+            (None, None) => Err(StoreError::Damaged("mac_reference")),
+        }
+    }
 }
 
 /// Where a transaction is, or how it ended.
@@ -209,10 +230,7 @@ impl Store {
     /// Stores a transaction as it is now; one that is not open any more has ended.
     pub(crate) fn save(&self, transaction: &mut Transaction, now_s: u64) -> Result<(), StoreError> {
         let is_open = transaction.state.is_open();
-        let (signer, mac_reference) = match &transaction.peer {
-            Peer::Signer(signer) => (Some(signer.as_der()), None),
-            Peer::Mac(reference) => (None, Some(reference)),
-        };
+        let (signer, mac_reference) = transaction.peer.columns();
         let (decision, denial) = match &transaction.decision {
             None => (None, None),
             Some(Decision::Open) => (Some("open"), None),
@@ -291,14 +309,6 @@ impl Store {
 fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
     let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
     let state = State::from_name(text(4)?)?;
-    let peer = match (row.get::<_, Option<Vec<u8>>>(5)?, row.get(6)?) {
-        (Some(der), _) => {
-            let signer = Certificate::from_der(der);
-            Peer::Signer(signer.map_err(|_| StoreError::Damaged("transactions.signer"))?)
-        }
-        (None, Some(reference)) => Peer::Mac(reference),
-        (None, None) => return Err(StoreError::Damaged("transactions.mac_reference")),
-    };
     let decision: Option<String> = row.get(14)?;
     let decision = match decision.as_deref() {
         None => None,
@@ -312,7 +322,7 @@ fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
         body: row.get(1)?,
         profile: row.get(2)?,
         is_vouched: row.get(3)?,
-        peer,
+        peer: Peer::from_columns(row.get(5)?, row.get(6)?)?,
         protection_alg: ObjectIdentifier::new(text(7)?)
             .map_err(|_| StoreError::Damaged("transactions.protection_alg"))?,
         state,

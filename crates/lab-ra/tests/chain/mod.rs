@@ -1,0 +1,154 @@
+//! An RA that passes on to an RA with its CA, both as values.
+
+use super::client::{Client, NOW_S};
+use cmp_message::{
+    PkiBody, PkiMessage,
+    crypto::{HashAlgorithm, KeyAlgorithm},
+    mac::{MacAlgorithm, Secret},
+};
+use lab_ra::{
+    Credential, Endpoint, Forward, ForwardConfig, Forwarder, OutgoingFile, Pki, Ra, RaConfig, RaIdentity,
+    Step, Store, UpstreamError,
+};
+use std::collections::HashMap;
+
+pub struct Chain {
+    pub ca: Ra,
+    pub ra: Forwarder,
+    /// The RA's own certificate.
+    pub identity: Credential,
+    /// What went to the server behind, and came back.
+    pub passed: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Secrets as RA and CA have them.
+pub fn secrets() -> HashMap<Vec<u8>, Secret> {
+    HashMap::from([
+        (b"r1".to_vec(), Secret::new(b"s3cret".to_vec())),
+        (b"r2".to_vec(), Secret::new(b"other".to_vec())),
+    ])
+}
+
+pub fn pbm() -> MacAlgorithm {
+    MacAlgorithm::PasswordBasedMac {
+        owf: HashAlgorithm::Sha256,
+        mac: HashAlgorithm::Sha256,
+        iterations: 100,
+        salt: vec![7; 16],
+    }
+}
+
+impl Chain {
+    pub fn of(forward: Forward) -> Self {
+        Self::with(forward, |_| {}, |_| {}, |_| {})
+    }
+
+    pub fn with(
+        forward: Forward,
+        change: impl FnOnce(&mut ForwardConfig),
+        change_ra: impl FnOnce(&mut RaConfig),
+        change_ca: impl FnOnce(&mut RaConfig),
+    ) -> Self {
+        let mut config = RaConfig::default();
+        config.secrets = secrets();
+        change_ca(&mut config);
+        let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
+        let store = Store::in_memory().unwrap();
+        let identity = pki
+            .issue(&store, &"CN=Depot RA".parse().unwrap(), true, NOW_S)
+            .unwrap();
+        let mut ra_config = config_of_ra(&pki);
+        change_ra(&mut ra_config);
+        let mut forward_config = ForwardConfig::default();
+        forward_config.forward = forward;
+        forward_config.upstream_anchors = certificates(&[pki.root.certificate()]);
+        change(&mut forward_config);
+        Self {
+            ra: Forwarder::new(
+                RaIdentity::new(&identity).unwrap(),
+                ra_config,
+                forward_config,
+                Store::in_memory().unwrap(),
+            )
+            .unwrap(),
+            ca: Ra::new(pki, config, store).unwrap(),
+            identity,
+            passed: Vec::new(),
+        }
+    }
+
+    /// A client with a manufacturer certificate.
+    pub fn station(&self, serial_number: &str) -> Client {
+        Client::with_idevid(&self.ca, serial_number)
+    }
+
+    /// A client with the secret `r1:s3cret`.
+    pub fn newcomer(&self) -> Client {
+        Client::with_secret(&self.ca, "s3cret", pbm())
+    }
+
+    /// What somebody gets for this message.
+    pub fn pass(&mut self, message: &[u8]) -> Vec<u8> {
+        self.pass_at(NOW_S, message)
+    }
+
+    pub fn pass_at(&mut self, now_s: u64, message: &[u8]) -> Vec<u8> {
+        match self.ra.take(now_s, &Endpoint::default(), message) {
+            Step::Answer(answer) => answer,
+            Step::Forward(asked) => {
+                let response = self.ca.handle(now_s, &asked.message);
+                self.passed.push((asked.message, response.clone()));
+                self.ra.give(now_s, &asked.ticket, Ok(response))
+            }
+        }
+    }
+
+    /// What somebody gets for this message if the server behind does this with it.
+    pub fn pass_by(
+        &mut self,
+        message: &[u8],
+        behind: impl FnOnce(&mut Ra, &[u8]) -> Result<Vec<u8>, UpstreamError>,
+    ) -> Vec<u8> {
+        match self.ra.take(NOW_S, &Endpoint::default(), message) {
+            Step::Answer(answer) => panic!("not passed on: {:?}", PkiMessage::from_bytes(&answer)),
+            Step::Forward(asked) => {
+                let response = behind(&mut self.ca, &asked.message);
+                self.ra.give(NOW_S, &asked.ticket, response)
+            }
+        }
+    }
+
+    /// Sends a message of the client through the RA.
+    pub fn send(&mut self, client: &mut Client, body: PkiBody) -> PkiMessage {
+        let request = client.message(body, |_| {});
+        let answer = self.pass(&request);
+        client.take(NOW_S, &request, &answer)
+    }
+
+    /// The last message that was passed on.
+    pub fn last(&self) -> PkiMessage {
+        PkiMessage::from_bytes(&self.passed.last().unwrap().0).unwrap()
+    }
+
+    /// The messages that are to become files, which then have.
+    pub fn carry_out(&mut self, now_s: u64) -> Vec<OutgoingFile> {
+        let files = self.ra.outgoing(now_s).unwrap();
+        for file in &files {
+            self.ra.sent(file).unwrap();
+        }
+        files
+    }
+}
+
+/// What an RA in front of this hierarchy knows of end entities.
+pub fn config_of_ra(pki: &Pki) -> RaConfig {
+    let mut config = RaConfig::default();
+    config.secrets = secrets();
+    config.manufacturers = certificates(&[pki.manufacturer_ca.certificate()]);
+    config
+}
+
+pub fn certificates(ders: &[&[u8]]) -> Vec<cmp_message::certificate::Certificate> {
+    let parse = |der: &&[u8]| cmp_message::certificate::Certificate::from_der(*der).unwrap();
+    ders.iter().map(parse).collect()
+}
