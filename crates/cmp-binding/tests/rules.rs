@@ -819,6 +819,41 @@ fn nothing_is_delivered_on_a_connection_before_the_station_could_say_how_large_a
 }
 
 #[test]
+fn time_outs_are_no_contradictions() {
+    let mut station = waiting_station(1);
+    let mut now = s(1);
+    for _ in 0..5 {
+        let call = station.poll_call(now).expect("due");
+        station.handle_result(now, call.token, &CallOutcome::TimedOut);
+        now = station.poll_timeout().unwrap();
+    }
+    give(&mut station, now.as_secs(), json!({"next": 0}));
+    assert_eq!(station.poll_event(), None, "it is asked again");
+    now = station.poll_timeout().unwrap();
+    give(
+        &mut station,
+        now.as_secs(),
+        json!({"len": 8, "off": 0, "data": WHOLE}),
+    );
+    assert!(matches!(station.poll_event(), Some(Event::Response { .. })));
+}
+
+#[test]
+fn a_request_that_no_ra_takes_is_not_kept_for_longer_than_a_response() {
+    let mut csms = csms_with(Limits::default());
+    assert_eq!(send_whole(&mut csms, 0, 1), "pending");
+    let mut now = s(0);
+    // Each time a connection stands, and breaks before a byte is written.
+    while csms.handle_asked(now, id(1)) {
+        assert!(now < s(87_000));
+        csms.handle_ra_response(now, id(1), Err(RaError::Unreachable));
+        now = csms.poll_timeout().unwrap();
+        csms.handle_timeout(now);
+    }
+    assert_eq!(csms.progress(id(1)), Progress::Done);
+}
+
+#[test]
 fn a_delivery_goes_on_where_a_gap_says_that_the_station_stands() {
     let mut csms = csms_with(Limits::default());
     ask(&mut csms, 0, "CmpHello", json!({"v": [1]}));

@@ -16,6 +16,8 @@ pub(super) struct Exchange {
     pub(super) state: State,
     /// Since when it is in this state; for an upload: since the last piece.
     pub(super) at: Duration,
+    /// Since when its request is whole. However often an RA is then tried, it is not kept for longer than a response.
+    pub(super) held_since: Duration,
     pub(super) reserved: Reservation,
     /// How far its response was delivered in pull mode, and when to go on.
     pub(super) delivery: Delivery,
@@ -55,6 +57,16 @@ impl Exchange {
     /// It waits for the station, not for an RA.
     pub(super) const fn is_settled(&self) -> bool {
         matches!(self.state, State::Answered(_) | State::Failed(_))
+    }
+
+    /// Whether it has been kept for as long as it is to be.
+    pub(super) fn is_outdated(&self, now: Duration, retention: Duration) -> bool {
+        let since = match self.state {
+            State::Held | State::Asked => return false,
+            State::Delayed { .. } => self.held_since,
+            State::Receiving | State::Answered(_) | State::Failed(_) => self.at,
+        };
+        now.saturating_sub(since) >= retention
     }
 
     /// Bytes held for it.

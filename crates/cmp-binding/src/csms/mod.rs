@@ -308,9 +308,7 @@ impl Csms {
     /// Forwards what is due again and ends what is too old. To be called when [`Csms::poll_timeout`] is due.
     pub fn handle_timeout(&mut self, now: Duration) {
         let (retention, limits) = (self.config.limits.retention, self.config.limits.clone());
-        let old = |e: &&Exchange| {
-            !matches!(e.state, State::Held | State::Asked) && now.saturating_sub(e.at) >= retention
-        };
+        let old = |e: &&Exchange| e.is_outdated(now, retention);
         let ids: Vec<_> = self.exchanges.iter().filter(old).map(|e| e.id).collect();
         for id in ids {
             self.drop_exchange(now, id);

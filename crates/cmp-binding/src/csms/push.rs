@@ -232,6 +232,7 @@ impl Csms {
             request: Assembly::new(chunk.len),
             state: State::Receiving,
             at: now,
+            held_since: now,
             reserved,
             delivery: Delivery::default(),
             tries: 0,
@@ -285,6 +286,7 @@ impl Csms {
             return Err(TransferError::last(ErrorCode::Malformed));
         }
         exchange.state = State::Held;
+        exchange.held_since = now;
         let (route, request) = (exchange.route.clone(), exchange.request.bytes().to_vec());
         let record = Record {
             id,

@@ -166,6 +166,7 @@ impl Csms {
             request,
             state,
             at,
+            held_since: at,
             reserved,
             delivery,
             tries: 0,

@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) due: Duration,
     /// Answers in a row that did not bring it forward.
     pub(super) stalls: u32,
+    /// Answers in a row that asked for more of a request that was said to be held in whole.
+    pub(super) contradictions: u32,
     /// Answers in a row that were none of the binding's.
     pub(super) faults: u32,
     /// When it last came forward or was told to wait.
@@ -68,6 +70,7 @@ impl Exchange {
             ask: false,
             due: now,
             stalls: 0,
+            contradictions: 0,
             faults: 0,
             progress: now,
         }
@@ -129,6 +132,7 @@ impl Exchange {
 
     pub(super) fn came_forward(&mut self, now: Duration) {
         self.stalls = 0;
+        self.contradictions = 0;
         self.faults = 0;
         self.progress = now;
         self.due = now;

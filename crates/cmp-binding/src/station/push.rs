@@ -298,7 +298,10 @@ impl Station {
         let before = match exchange.phase {
             Phase::Sending { next } => next,
             // It said before that it has all of it, so it may have asked the RA: never sent again.
-            _ if exchange.stalls < MOST_CONTRADICTIONS => return self.stalled(now, id),
+            _ if exchange.contradictions < MOST_CONTRADICTIONS => {
+                exchange.contradictions += 1;
+                return self.stalled(now, id);
+            }
             _ => {
                 let error = TransferError::last(ErrorCode::UnknownExchange);
                 return self.fail(now, id, Failure::Transfer(error));
