@@ -14,6 +14,8 @@ pub const TARGETS: &[Target] = &[
     ("certificate", crate::certificate),
     ("enveloped_data", crate::enveloped_data),
     ("crl", crate::crl),
+    ("public_key", crate::public_key),
+    ("private_key", crate::private_key),
     ("ocpp_frame", crate::ocpp_frame),
     ("data_transfer", crate::data_transfer),
     ("binding_station", crate::binding_station),
@@ -31,6 +33,8 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "certificate" => certificates(),
         "enveloped_data" => fixtures_of("envelope", ".der"),
         "crl" => crls(),
+        "public_key" => public_keys(),
+        "private_key" => private_keys(),
         "ocpp_frame" => texts(OCPP_FRAMES),
         "data_transfer" => texts(DATA_TRANSFERS),
         "binding_station" => texts(STATION),
@@ -121,6 +125,34 @@ fn bodies() -> Vec<(String, Vec<u8>)> {
         Some((name, message.body.as_der().to_vec()))
     };
     messages.filter_map(body).collect()
+}
+
+/// The keys of the certificates of `tests/fixtures/algorithms`, each with the signature over its certificate.
+fn public_keys() -> Vec<(String, Vec<u8>)> {
+    let roots = fixtures_of("algorithms", ".root.der").into_iter();
+    let key = |(name, der): (String, Vec<u8>)| {
+        let root = cmp_message::certificate::Certificate::from_der(der).expect("a certificate");
+        (name, [root.public_key(), root.signature()].concat())
+    };
+    roots.map(key).collect()
+}
+
+/// A key of each type, and an expanded ML-DSA key, of which every coefficient is the largest.
+fn private_keys() -> Vec<(String, Vec<u8>)> {
+    let identifier = [
+        0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x11,
+    ];
+    let expanded = [0_u8; 2560];
+    let expanded = [
+        &[0x30, 0x82, 0x0a, 0x18, 0x02, 1, 0][..],
+        &identifier,
+        &[0x04, 0x82, 0x0a, 0x04, 0x04, 0x82, 0x0a, 0x00],
+        &expanded,
+    ]
+    .concat();
+    let mut keys = fixtures_of("algorithms", ".key.der");
+    keys.push(("ml-dsa-44.expanded".into(), expanded));
+    keys
 }
 
 /// The CA of [`CRLS`].

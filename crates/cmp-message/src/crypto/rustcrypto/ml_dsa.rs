@@ -71,9 +71,10 @@ impl<P: MlDsaParams> MlDsaKey<P> {
             reason = "there is no other way to read such a key, and what would panic is excluded"
         )]
         let key = Self::Expanded(Box::new(ExpandedSigningKey::from_expanded(&bytes)));
-        let signature = key.sign(MESSAGE)?;
-        verify::<P>(&key.public_key(), MESSAGE, &signature).map_err(|_| malformed)?;
-        Ok(key)
+        let verified = key
+            .sign(MESSAGE)
+            .and_then(|signature| verify::<P>(&key.public_key(), MESSAGE, &signature));
+        verified.map(|()| key).map_err(|_| malformed)
     }
 
     /// The raw public key.
