@@ -37,21 +37,16 @@ struct Scene {
     route: &'static str,
     secret: Option<&'static str>,
     operations: &'static [Operation],
+    /// What follows when the RA's root has been rolled over.
+    under_new_root: &'static [Operation],
     /// A text of the error where it is to be refused.
     refused: Option<&'static str>,
 }
 
+/// Where the RAs keep what lasts, in the folder of their hierarchy.
+const STATE_FILE: &str = "state.sqlite";
+
 const SCENES: &[Scene] = &[
-    Scene {
-        title: "OCPP 1.6: enrolment with the manufacturer certificate, then an update",
-        id: "CP-16",
-        version: Version::V1_6,
-        unit: 3_500,
-        route: "default",
-        secret: None,
-        operations: &[Operation::Enroll, Operation::Update],
-        refused: None,
-    },
     Scene {
         title: "OCPP 2.0.1, frames of 4,096 bytes: enrolment with a shared secret, then an update",
         id: "CP-201",
@@ -60,6 +55,7 @@ const SCENES: &[Scene] = &[
         route: "default",
         secret: Some("installer:correct horse battery staple"),
         operations: &[Operation::Enroll, Operation::Update],
+        under_new_root: &[],
         refused: None,
     },
     Scene {
@@ -70,6 +66,7 @@ const SCENES: &[Scene] = &[
         route: "slow",
         secret: None,
         operations: &[Operation::Enroll, Operation::Update],
+        under_new_root: &[],
         refused: None,
     },
     Scene {
@@ -80,7 +77,24 @@ const SCENES: &[Scene] = &[
         route: "default",
         secret: Some("installer:wrong"),
         operations: &[Operation::Enroll],
+        under_new_root: &[],
         refused: Some("badMessageCheck"),
+    },
+    Scene {
+        title: "OCPP 1.6: the life of a certificate, with a new root in between",
+        id: "CP-16",
+        version: Version::V1_6,
+        unit: 3_500,
+        route: "default",
+        secret: None,
+        operations: &[Operation::Enroll, Operation::CaCerts],
+        under_new_root: &[
+            Operation::RootUpdate,
+            Operation::Update,
+            Operation::Crl,
+            Operation::Revoke,
+        ],
+        refused: None,
     },
 ];
 
@@ -136,9 +150,7 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
         print("");
         print(scene.title);
         let started = Instant::now();
-        let args = scene.args(bridge, folder.path());
-        let inner = station::run_until(&args, Arc::clone(print), std::future::pending());
-        let inner = inner.await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let inner = play_scene(scene, bridge, folder.path(), print).await?;
         let error = inner
             .steps
             .iter()
@@ -166,8 +178,39 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+async fn play_scene(
+    scene: &Scene,
+    bridge: SocketAddr,
+    folder: &Path,
+    print: &Print,
+) -> anyhow::Result<Report> {
+    let play = async |operations| {
+        let args = scene.args(bridge, folder, operations);
+        let played = station::run_until(&args, Arc::clone(print), std::future::pending()).await;
+        played.map_err(|failure| anyhow::anyhow!("{failure}"))
+    };
+    let mut report = play(scene.operations).await?;
+    if report.ok && !scene.under_new_root.is_empty() {
+        roll_over(&folder.join("ca"))?;
+        print("lab-ra: a new root is in use");
+        let after = play(scene.under_new_root).await?;
+        report.ok &= after.ok;
+        report.steps.extend(after.steps);
+    }
+    Ok(report)
+}
+
+/// What `lab-ra rollover` does beside a running RA.
+fn roll_over(ca: &Path) -> anyhow::Result<()> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut pki = Pki::load(ca)?;
+    pki.roll_over(now_s)?;
+    pki.save_generation(ca)?;
+    Ok(Store::open(&ca.join(STATE_FILE))?.announce_generation(pki.generation(), now_s)?)
+}
+
 impl Scene {
-    fn args(&self, bridge: SocketAddr, folder: &Path) -> station::Args {
+    fn args(&self, bridge: SocketAddr, folder: &Path, operations: &[Operation]) -> station::Args {
         let device = folder.join("device");
         let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
         station::Args {
@@ -194,7 +237,7 @@ impl Scene {
             reason: None,
             root: None,
             crl_issuer: None,
-            operations: Operations(self.operations.to_vec()),
+            operations: Operations(operations.to_vec()),
         }
     }
 }
@@ -208,7 +251,7 @@ async fn serve_ra(
     config.poll_after = poll_after;
     let secret = Secret::new(b"correct horse battery staple".to_vec());
     config.secrets.insert(b"installer".to_vec(), secret);
-    let ra = Ra::new(Pki::load(ca)?, config, Store::in_memory()?)?;
+    let ra = Ra::new(Pki::load(ca)?, config, Store::open(&ca.join(STATE_FILE))?)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(lab_ra::http::serve(
