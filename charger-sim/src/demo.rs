@@ -17,7 +17,7 @@ use crate::{
     Failure,
     decode::text::printable,
     report::Report,
-    station::{self, Operation, Operations, Print},
+    station::{self, Operations, Print},
 };
 
 /// What the demo is told.
@@ -36,17 +36,29 @@ struct Scene {
     unit: u32,
     route: &'static str,
     secret: Option<&'static str>,
-    operations: &'static [Operation],
-    /// What follows when the RA's root has been rolled over.
-    under_new_root: &'static [Operation],
+    acts: &'static [Act],
     /// A text of the error where it is to be refused.
     refused: Option<&'static str>,
 }
 
-/// Where the RAs keep what lasts, in the folder of their hierarchy.
-const STATE_FILE: &str = "state.sqlite";
+enum Act {
+    /// The station does this.
+    Station(&'static str),
+    /// The CA makes a new root.
+    NewRoot,
+}
 
 const SCENES: &[Scene] = &[
+    Scene {
+        title: "OCPP 1.6: enrolment with the manufacturer certificate, then an update",
+        id: "CP-16",
+        version: Version::V1_6,
+        unit: 3_500,
+        route: "default",
+        secret: None,
+        acts: &[Act::Station("enroll,update")],
+        refused: None,
+    },
     Scene {
         title: "OCPP 2.0.1, frames of 4,096 bytes: enrolment with a shared secret, then an update",
         id: "CP-201",
@@ -54,8 +66,7 @@ const SCENES: &[Scene] = &[
         unit: 4_096,
         route: "default",
         secret: Some("installer:correct horse battery staple"),
-        operations: &[Operation::Enroll, Operation::Update],
-        under_new_root: &[],
+        acts: &[Act::Station("enroll,update")],
         refused: None,
     },
     Scene {
@@ -65,8 +76,7 @@ const SCENES: &[Scene] = &[
         unit: 3_500,
         route: "slow",
         secret: None,
-        operations: &[Operation::Enroll, Operation::Update],
-        under_new_root: &[],
+        acts: &[Act::Station("enroll,update")],
         refused: None,
     },
     Scene {
@@ -76,23 +86,20 @@ const SCENES: &[Scene] = &[
         unit: 3_500,
         route: "default",
         secret: Some("installer:wrong"),
-        operations: &[Operation::Enroll],
-        under_new_root: &[],
+        acts: &[Act::Station("enroll")],
         refused: Some("badMessageCheck"),
     },
     Scene {
-        title: "OCPP 1.6: the life of a certificate, with a new root in between",
-        id: "CP-16",
-        version: Version::V1_6,
+        title: "OCPP 2.1: the life of a certificate, with a new root in between",
+        id: "CP-LIFE",
+        version: Version::V2_1,
         unit: 3_500,
         route: "default",
         secret: None,
-        operations: &[Operation::Enroll, Operation::CaCerts],
-        under_new_root: &[
-            Operation::RootUpdate,
-            Operation::Update,
-            Operation::Crl,
-            Operation::Revoke,
+        acts: &[
+            Act::Station("template,enroll,ca-certs"),
+            Act::NewRoot,
+            Act::Station("root-update,update,revoke,crl"),
         ],
         refused: None,
     },
@@ -131,9 +138,11 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
     pki.issue_idevid("SN-0001", now_s)?
         .save(&folder.path().join("device"))?;
     let (stop, stopped) = watch::channel(false);
-    let prompt = serve_ra(&ca, None, stopped.clone()).await?;
+    let store = Store::open(&ca.join("state.sqlite"))?;
+    let prompt = serve_ra(&ca, store, None, stopped.clone()).await?;
     let slow = serve_ra(
         &ca,
+        Store::in_memory()?,
         Some(PollAfter {
             polls: 1,
             check_after_s: 1,
@@ -150,21 +159,7 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
         print("");
         print(scene.title);
         let started = Instant::now();
-        let inner = play_scene(scene, bridge, folder.path(), print).await?;
-        let error = inner
-            .steps
-            .iter()
-            .find_map(|step| step.detail.get("error")?.as_str());
-        let ok = match scene.refused {
-            None => inner.ok,
-            Some(text) => error.is_some_and(|error| error.contains(text)),
-        };
-        let mut detail = Map::new();
-        detail.insert("steps".into(), serde_json::to_value(&inner.steps)?);
-        detail.insert(
-            "expected_refusal".into(),
-            scene.refused.map_or(Value::Null, Value::from),
-        );
+        let (ok, detail) = scene.play(bridge, folder.path(), print).await?;
         report.push(scene.title, ok, started.elapsed(), detail);
     }
     stop.send_replace(true);
@@ -178,42 +173,45 @@ async fn play(print: &Print) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn play_scene(
-    scene: &Scene,
-    bridge: SocketAddr,
-    folder: &Path,
-    print: &Print,
-) -> anyhow::Result<Report> {
-    let play = async |operations| {
-        let args = scene.args(bridge, folder, operations);
-        let played = station::run_until(&args, Arc::clone(print), std::future::pending()).await;
-        played.map_err(|failure| anyhow::anyhow!("{failure}"))
-    };
-    let mut report = play(scene.operations).await?;
-    if report.ok && !scene.under_new_root.is_empty() {
-        roll_over(&folder.join("ca"))?;
-        print("lab-ra: a new root is in use");
-        let after = play(scene.under_new_root).await?;
-        report.ok &= after.ok;
-        report.steps.extend(after.steps);
-    }
-    Ok(report)
-}
-
-/// What `lab-ra rollover` does beside a running RA.
-fn roll_over(ca: &Path) -> anyhow::Result<()> {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let mut pki = Pki::load(ca)?;
-    pki.roll_over(now_s)?;
-    pki.save_generation(ca)?;
-    Ok(Store::open(&ca.join(STATE_FILE))?.announce_generation(pki.generation(), now_s)?)
-}
-
 impl Scene {
-    fn args(&self, bridge: SocketAddr, folder: &Path, operations: &[Operation]) -> station::Args {
+    /// Whether it ended as it should, and what came out.
+    async fn play(
+        &self,
+        bridge: SocketAddr,
+        folder: &Path,
+        print: &Print,
+    ) -> anyhow::Result<(bool, Map<String, Value>)> {
+        let (mut ok, mut steps) = (true, Vec::new());
+        for act in self.acts {
+            let Act::Station(operations) = act else {
+                print("the CA makes a new root, and an RA under it");
+                roll_over(&folder.join("ca"))?;
+                continue;
+            };
+            let args = self.args(operations, bridge, folder)?;
+            let inner = station::run_until(&args, Arc::clone(print), std::future::pending());
+            let inner = inner.await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+            let mut errors = inner
+                .steps
+                .iter()
+                .filter_map(|step| step.detail.get("error")?.as_str());
+            ok &= match self.refused {
+                None => inner.ok,
+                Some(text) => errors.any(|error| error.contains(text)),
+            };
+            steps.extend(inner.steps);
+        }
+        let mut detail = Map::new();
+        detail.insert("steps".into(), serde_json::to_value(steps)?);
+        let refused = self.refused.map_or(Value::Null, Value::from);
+        detail.insert("expected_refusal".into(), refused);
+        Ok((ok, detail))
+    }
+
+    fn args(&self, operations: &str, bridge: SocketAddr, folder: &Path) -> anyhow::Result<station::Args> {
         let device = folder.join("device");
         let with_device = |name: &str| self.secret.is_none().then(|| device.join(name));
-        station::Args {
+        Ok(station::Args {
             key_type: None,
             keygen: station::Keygen::Local,
             csms: format!("ws://{bridge}/ocpp"),
@@ -237,13 +235,24 @@ impl Scene {
             reason: None,
             root: None,
             crl_issuer: None,
-            operations: Operations(operations.to_vec()),
-        }
+            operations: Operations::parse([operations]).map_err(anyhow::Error::msg)?,
+        })
     }
+}
+
+/// As `lab-ra rollover` does.
+fn roll_over(ca: &Path) -> anyhow::Result<()> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut pki = Pki::load(ca)?;
+    pki.roll_over(now_s)?;
+    pki.save_generation(ca)?;
+    Store::open(&ca.join("state.sqlite"))?.announce_generation(pki.generation(), now_s)?;
+    Ok(())
 }
 
 async fn serve_ra(
     ca: &Path,
+    store: Store,
     poll_after: Option<PollAfter>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<SocketAddr> {
@@ -251,7 +260,7 @@ async fn serve_ra(
     config.poll_after = poll_after;
     let secret = Secret::new(b"correct horse battery staple".to_vec());
     config.secrets.insert(b"installer".to_vec(), secret);
-    let ra = Ra::new(Pki::load(ca)?, config, Store::open(&ca.join(STATE_FILE))?)?;
+    let ra = Ra::new(Pki::load(ca)?, config, store)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(lab_ra::http::serve(

@@ -256,6 +256,28 @@ pub struct MockServer {
     _program: Program,
 }
 
+/// A key in `DIR/hsm.key` and a PKCS #10 request for it in `DIR/hsm.csr`, in PEM or DER, for O=Operator and CN=HSM-1.
+#[must_use]
+pub fn certification_request(dir: &Path, form: &str) -> (String, String) {
+    let (key, csr) = (arg(dir.join("hsm.key")), arg(dir.join("hsm.csr")));
+    let curve = [
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        &key,
+    ];
+    let _ = run("openssl", &curve).success();
+    let subject = "/O=Operator/CN=HSM-1";
+    let request = [
+        "req", "-new", "-key", &key, "-subj", subject, "-outform", form, "-out", &csr,
+    ];
+    let _ = run("openssl", &request).success();
+    (key, csr)
+}
+
 /// Runs `openssl cmp` as a client of `server`, its messages kept in `dir` as `req.N` and `rsp.N`.
 #[must_use]
 pub fn client(server: &str, dir: &Path, messages: usize, options: &[&str]) -> Finished {

@@ -81,11 +81,11 @@ impl LabRa {
 
     /// A command of `lab-ra` on its state folder.
     #[track_caller]
-    pub fn command(&self, arguments: &[&str]) {
+    pub fn command(&self, arguments: &[&str]) -> String {
         let state = arg(self.dir.path());
         let mut all = arguments.to_vec();
         all.extend(["--state", &state]);
-        let _ = run(&path("lab-ra"), &all).success();
+        run(&path("lab-ra"), &all).success().output
     }
 
     /// `lab-ra issue --ra`: the folder of an RA that is to stand in front of this CA.
@@ -124,6 +124,14 @@ impl LabRa {
             .lines()
             .find_map(|line| line.strip_prefix("answered: "));
         line.unwrap().parse().unwrap()
+    }
+
+    /// Writes a file into the state folder, such as a configuration; its path.
+    #[must_use]
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let file = self.file(name);
+        std::fs::write(&file, text).unwrap();
+        file
     }
 
     /// `lab-ra serve` with further options; it accepts [`SECRET`](crate::openssl::SECRET).

@@ -196,6 +196,15 @@ impl Station {
     }
 }
 
+/// The detail of the step of this name in a report.
+#[must_use]
+#[track_caller]
+pub fn detail<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let steps = report["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["name"] == name);
+    &step.unwrap_or_else(|| panic!("no step {name} in {report:#}"))["detail"]
+}
+
 /// Credentials are for their owner alone.
 #[track_caller]
 fn check_modes(folder: &Path) {

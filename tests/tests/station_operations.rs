@@ -8,23 +8,15 @@
 )]
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use cmp_message::{BodyType, PkiBody, PkiMessage};
 use serde_json::Value;
 use system_tests::http::{Door, kinds};
-use system_tests::openssl::{self, Pki, SECRET, serial_number};
+use system_tests::openssl::{self, Pki, SECRET, certification_request, serial_number};
 use system_tests::programs::{bridge, csms_url};
-use system_tests::station::Station;
+use system_tests::station::{Station, detail};
 use system_tests::{Program, arg, folder, run};
-
-/// The detail of a step.
-fn detail<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let steps = report["steps"].as_array().unwrap();
-    let step = steps.iter().find(|step| step["name"] == name);
-    &step.unwrap_or_else(|| panic!("no step {name} in {report:#}"))["detail"]
-}
 
 /// OpenSSL as RA, with a bridge before it.
 struct OfOpenssl {
@@ -63,35 +55,6 @@ impl OfOpenssl {
     }
 }
 
-/// A key and a PKCS #10 request that know nothing of the station; `form` is PEM or DER.
-fn csr(dir: &Path, form: &str) -> (String, String) {
-    let (key, csr) = (arg(dir.join("hsm.key")), arg(dir.join("hsm.csr")));
-    let curve = [
-        "ecparam",
-        "-name",
-        "prime256v1",
-        "-genkey",
-        "-noout",
-        "-out",
-        &key,
-    ];
-    let _ = run("openssl", &curve).success();
-    let request = [
-        "req",
-        "-new",
-        "-key",
-        &key,
-        "-subj",
-        "/O=Operator/CN=HSM-1",
-        "-outform",
-        form,
-        "-out",
-        &csr,
-    ];
-    let _ = run("openssl", &request).success();
-    (key, csr)
-}
-
 #[test]
 fn one_more_certificate_of_openssl_is_asked_for_with_the_one_in_use_over_1_6_in_small_frames() {
     let ra = OfOpenssl::open();
@@ -127,7 +90,7 @@ fn a_csr_made_elsewhere_gets_its_certificate_of_openssl_also_between_other_opera
     let station = Station::of_pki(&ra.pki, "idevid");
     for (form, operations) in [("PEM", "enroll,csr FILE,update"), ("DER", "csr FILE")] {
         let dir = folder();
-        let (key, csr) = csr(dir.path(), form);
+        let (key, csr) = certification_request(dir.path(), form);
         let before = ra.door.seen().len();
         let report = station.succeeds(&ra.csms(), &operations.replace("FILE", &csr), &[]);
         let asked = kinds(&ra.door.seen()[before..]);
@@ -234,7 +197,7 @@ fn what_cannot_be_done_is_told_before_anybody_is_asked() {
     let pki = Pki::make();
     let station = Station::of_pki(&pki, "idevid");
     let dir = folder();
-    let (_, csr) = csr(dir.path(), "PEM");
+    let (_, csr) = certification_request(dir.path(), "PEM");
     let (key, not_there) = (pki.file("lc.key"), arg(dir.path().join("none.csr")));
     for (operations, options, text) in [
         (
@@ -317,7 +280,7 @@ fn loses_power_while_openssl_works(operations: &str, expected: &[BodyType], at: 
 #[test]
 fn a_station_that_loses_power_over_cr_p10cr_or_rr_goes_on_and_nothing_is_asked_twice() {
     let dir = folder();
-    let (_, csr) = csr(dir.path(), "PEM");
+    let (_, csr) = certification_request(dir.path(), "PEM");
     let expected = [
         BodyType::Cr,
         BodyType::CertConf,

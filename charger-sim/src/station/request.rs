@@ -133,7 +133,7 @@ impl Desk<'_> {
             return Ok(None);
         };
         if self.args.profile.is_none() || self.args.profile == stored.cert_profile {
-            self.note = Some("as the template wants it that is kept".into());
+            self.note = Some("made as the template wants it that is kept".into());
             return Ok(Some(stored));
         }
         let of = stored

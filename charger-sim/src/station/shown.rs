@@ -45,6 +45,7 @@ impl Shown {
         self.both("subject", certificate.subject_string());
         self.both("issuer", name(certificate.issuer()));
         self.both("serial", hex(certificate.serial_number()));
+        self.line("until", time(certificate.not_after()));
         self.line("file", file.display().to_string());
         self.members(json!({
             "certificate": file,

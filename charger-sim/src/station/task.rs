@@ -214,19 +214,21 @@ impl Task {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
-        running.shown = keep::keep(&self.args, &running.operation, &self.state, outcome)?;
-        let Some(signer) = signer else {
-            return Ok(());
+        // Before a new root is kept: what brought it is no proof that it works.
+        let proven = match signer {
+            Some(signer) => self
+                .state
+                .prove_roots(signer, &running.received, &RustCrypto, now.utc_s)?,
+            None => Vec::new(),
         };
-        let proven = self
-            .state
-            .prove_roots(signer, &running.received, &RustCrypto, now.utc_s)?;
+        running.shown = keep::keep(&self.args, &running.operation, &self.state, outcome)?;
         for root in proven {
-            let text = format!(
-                "{root}: the RA has signed under it, and the root that it replaces is not trusted any more"
-            );
-            running.shown.line("new root", text);
-            running.shown.member("root_proven", root.subject_string());
+            let text =
+                format!("{root}: the RA has signed under it, the root before it is not trusted any more");
+            running.shown.line("proven", text);
+            running
+                .shown
+                .member("root_proven", crate::decode::text::hex(root.serial_number()));
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ impl Pki {
     /// # Errors
     /// [`PkiError::Crypto`] or [`PkiError::Random`].
     pub fn roll_over(&mut self, now_s: u64) -> Result<(), PkiError> {
+        // Who compares the two sees by their times which is the newer one.
+        let now_s = now_s.max(self.root.not_before_s() + super::BACKDATE_S + 1);
         let algorithm = self.root.key().key_algorithm();
         let ca_name = format!("Lab Issuing CA {}", self.generation() + 1);
         let root = authority("root", ROOT_NAME, algorithm, None, now_s, Role::Ca(1))?;
