@@ -345,7 +345,7 @@ fn a_template_is_applied_to_what_is_asked_for_after_it() {
     let text = "the template that is kept is for the profile charger: not applied";
     let _ = finished.failure(1, text);
     fs::remove_file(station.state().join("template.der")).unwrap();
-    let _ = station.succeeds(&csms, "update", &[]);
+    let _ = station.succeeds(&csms, "enroll", &[]);
     station.check_certificate(&line.root());
 }
 
