@@ -110,16 +110,22 @@ def verify(signed):
     return content["eContent"].asOctets()
 
 
+def open_key(encrypted, secret):
+    """The DER of the OneAsymmetricKey in an EncryptedKey; `secret` is a private key or a password in bytes."""
+    signed = decode(decrypt(encrypted["envelopedData"], secret), rfc5652.SignedData())
+    (key,) = decode(verify(signed), rfc5958.AsymmetricKeyPackage())
+    assert key["version"] == 1 and key["publicKey"].isValue
+    return encoder.encode(key)
+
+
 def main(path, secret):
     if secret.startswith("password:"):
         secret = secret.removeprefix("password:").encode()
     else:
         secret = serialization.load_der_private_key(pathlib.Path(secret).read_bytes(), None)
     encrypted = decode(pathlib.Path(path).read_bytes(), rfc9480.EncryptedKey())
-    signed = decode(decrypt(encrypted["envelopedData"], secret), rfc5652.SignedData())
-    (key,) = decode(verify(signed), rfc5958.AsymmetricKeyPackage())
-    assert key["version"] == 1 and key["publicKey"].isValue
-    print(encoder.encode(key).hex())
+    print(open_key(encrypted, secret).hex())
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a PKI: root, issuing CA, RA, manufacturer root and CA.
+    /// Make a PKI: root, issuing CA, RA, key generation authority, manufacturer root and CA.
     ///
     /// Afterwards DIR/root.pem is the trust anchor of the stations, DIR/manufacturer-root.pem that of manufacturer
     /// certificates. An existing PKI is never overwritten.
@@ -79,7 +79,8 @@ pub(crate) enum Command {
     ///
     /// With --role ra it is an RA in front of another CMP server. DIR is then a folder that `issue --ra` made. Requests are
     /// checked as by a CA (protection, proof of possession, profile), then passed on; a request that fails is answered
-    /// here. Of the other options only --config, --secret and --max-clock-skew count, and there are no paths for profiles.
+    /// here. Of the other options only --config, --keygen, --secret and --max-clock-skew count, and there are no paths for
+    /// profiles.
     Serve(ServeArgs),
     /// Answer the files of an RA: each message in DIR2/outbox into DIR2/inbox, in order, once.
     ///
@@ -136,7 +137,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         generation: Option<u32>,
     },
-    /// Make a new root of the same name, link certificates between it and the old one, and a new issuing CA and RA under it.
+    /// Make a new root of the same name, link certificates between it and the old one, and a new issuing CA and what is under it.
     ///
     /// They are in a folder DIR/2, the next time DIR/3: root.pem, root-new-with-old.pem, root-old-with-new.pem and others.
     /// Certificates of the old CA stay accepted. Who has the old root gets the new one by a genm with rootCaCert; its
@@ -227,6 +228,11 @@ pub(crate) struct PolicyArgs {
     /// [default: grant]
     #[arg(long, value_enum)]
     pub(crate) implicit_confirm: Option<ImplicitConfirmArg>,
+    /// Whether keys are made for those who send a request without one, and delivered with the certificate (RFC 9483
+    /// §4.1.6): to whoever protects the request with a secret, or with a certificate for key agreement or key
+    /// encipherment. With --role ra: whether such requests are passed on. [default: refuse]
+    #[arg(long, value_enum)]
+    pub(crate) keygen: Option<KeyGenerationArg>,
     /// A shared secret and its reference (the senderKID), for MAC protection; may be given several times.
     /// Other users of this machine can see it in the list of processes; the configuration file keeps it from them.
     #[arg(long, value_name = "REF:VALUE")]
@@ -249,6 +255,14 @@ pub(crate) enum ApproveArg {
     Auto,
     /// A person decides.
     Person,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum KeyGenerationArg {
+    /// Everybody makes their own.
+    Refuse,
+    /// Keys are made.
+    Allow,
 }
 
 /// A serial number: the content of its INTEGER.

@@ -3,8 +3,8 @@
 use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
 use der::pem::{self, LineEnding};
 use lab_ra::{
-    Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, Pki, PkiError, PollAfter, Ra,
-    RaConfig, RaService, RevocationReason, Store,
+    Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, KeyGeneration, Pki, PkiError,
+    PollAfter, Ra, RaConfig, RaService, RevocationReason, Store,
     http::{self, unix_now_s},
 };
 use std::{
@@ -22,7 +22,7 @@ use x509_cert::name::Name;
 
 use crate::{
     Failure,
-    cli::{ApproveArg, ImplicitConfirmArg, PolicyArgs, ServeArgs, SpoolArgs},
+    cli::{ApproveArg, ImplicitConfirmArg, KeyGenerationArg, PolicyArgs, ServeArgs, SpoolArgs},
     forward::{RoleArg, answer_spool},
 };
 
@@ -178,6 +178,11 @@ fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), F
     match args.approve {
         Some(ApproveArg::Auto) => config.approval = Approval::Auto,
         Some(ApproveArg::Person) => config.approval = Approval::Person,
+        None => {}
+    }
+    match args.keygen {
+        Some(KeyGenerationArg::Refuse) => config.key_generation = KeyGeneration::Refuse,
+        Some(KeyGenerationArg::Allow) => config.key_generation = KeyGeneration::Allow,
         None => {}
     }
     if let Some((polls, check_after_s)) = args.poll_after {

@@ -44,6 +44,8 @@ pub struct RaConfig {
     pub mac_algorithms: Vec<ObjectIdentifier>,
     /// What headers must have that the profile only recommends.
     pub header: HeaderRules,
+    /// Whether keys are made for those who ask for that.
+    pub key_generation: KeyGeneration,
     /// Whether a kur for the key that the certificate has already is granted.
     pub update_with_same_key: bool,
     /// The root comes in caPubs under a signature too. Under a MAC it always does.
@@ -57,7 +59,7 @@ pub struct RaConfig {
 }
 
 impl Default for RaConfig {
-    /// Implicit confirmation granted, nothing delayed, 300 s for a certConf, any profile of this program's algorithms,
+    /// Implicit confirmation granted, nothing delayed, 300 s for a certConf, no keys made for others, any profile of this program's algorithms,
     /// no secrets.
     fn default() -> Self {
         Self {
@@ -76,6 +78,7 @@ impl Default for RaConfig {
             signature_algorithms: SIGNATURE_ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
             mac_algorithms: vec![PASSWORD_BASED_MAC, PBMAC1],
             header: HeaderRules::default(),
+            key_generation: KeyGeneration::Refuse,
             update_with_same_key: true,
             ca_pubs_under_signature: false,
             crl_lifetime_s: 7 * 86_400,
@@ -92,6 +95,16 @@ pub enum ImplicitConfirm {
     Grant,
     /// It is passed over: a certConf is expected.
     Ignore,
+}
+
+/// Whether keys are made for others and delivered with their certificates (RFC 9483 §4.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyGeneration {
+    /// Everybody makes their own.
+    Refuse,
+    /// For whoever protects a request with something that a key can be encrypted for. Certificates for keys of elliptic
+    /// curves and of RSA then allow that too, unless they were asked for otherwise.
+    Allow,
 }
 
 /// A delay: `waiting`, then this many pollReps, then the answer.

@@ -18,7 +18,8 @@ use x509_cert::name::Name;
 use zeroize::Zeroizing;
 
 use crate::{
-    Approval, BadSubjectRule, ImplicitConfirm, PollAfter, Profile, RaConfig, config::SIGNATURE_ALGORITHMS,
+    Approval, BadSubjectRule, ImplicitConfirm, KeyGeneration, PollAfter, Profile, RaConfig,
+    config::SIGNATURE_ALGORITHMS,
 };
 
 const DAY_S: u64 = 86_400;
@@ -115,6 +116,7 @@ struct Text {
     confirm_wait_s: Option<u64>,
     poll_grace_s: Option<u64>,
     approval: Option<ApprovalText>,
+    key_generation: Option<KeyGenerationText>,
     max_transactions: Option<usize>,
     manufacturers: Vec<PathBuf>,
     registration_authorities: Vec<PathBuf>,
@@ -143,6 +145,13 @@ enum ImplicitConfirmText {
 enum ApprovalText {
     Auto,
     Person,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeyGenerationText {
+    Refuse,
+    Allow,
 }
 
 #[derive(Deserialize)]
@@ -247,6 +256,11 @@ impl Text {
         match self.approval {
             Some(ApprovalText::Auto) => ra.approval = Approval::Auto,
             Some(ApprovalText::Person) => ra.approval = Approval::Person,
+            None => {}
+        }
+        match self.key_generation {
+            Some(KeyGenerationText::Refuse) => ra.key_generation = KeyGeneration::Refuse,
+            Some(KeyGenerationText::Allow) => ra.key_generation = KeyGeneration::Allow,
             None => {}
         }
         for secret in &self.secret {

@@ -33,7 +33,8 @@ pub(crate) struct ForwardArgs {
     /// go to DIR/rejected, each with its reason.
     #[arg(long, value_name = "URL|spool:DIR", required_if_eq("role", "ra"))]
     upstream: Option<UpstreamArg>,
-    /// How messages are passed on. A kur is never replaced: with `replaced` and `ra-verified` it goes nested.
+    /// How messages are passed on. A kur and a request for a key that is to be made are never replaced: with `replaced` and
+    /// `ra-verified` they go nested.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = ForwardArg::Unchanged)]
     forward: ForwardArg,
     /// Send up to N messages of different transactions together, in one nested message; the first one waits at most

@@ -3,7 +3,7 @@
 //! **For labs.** Keys lie in files, whoever holds a manufacturer certificate or a shared secret gets the name that it
 //! asks for, and nothing is audited. It is a peer to test against, not a PKI to trust.
 //!
-//! - [`Pki`] is the hierarchy: root, issuing CA, RA, manufacturer root and CA. It lives in memory or in a folder.
+//! - [`Pki`] is the hierarchy: root, issuing CA, RA, KGA, manufacturer root and CA. It lives in memory or in a folder.
 //! - [`Ra`] is the protocol: a request's bytes and the time go in, the bytes of the answer come out. It does no IO
 //!   beyond its [`Store`].
 //! - [`http::serve`] carries it over HTTP (RFC 9811).
@@ -25,7 +25,7 @@ mod store;
 mod upstream;
 mod x509;
 
-pub use config::{Approval, HeaderRules, ImplicitConfirm, PollAfter, RaConfig};
+pub use config::{Approval, HeaderRules, ImplicitConfirm, KeyGeneration, PollAfter, RaConfig};
 pub use config_file::{ConfigError, ConfigFile, InitialCertificate, body_type, read_certificates};
 pub use endpoint::Endpoint;
 pub use pki::{Authority, Credential, Pki, PkiError, RaIdentity, RootUpdate};

@@ -2,17 +2,17 @@
 
 use cmp_message::{
     CertTemplate, PkiFailure,
-    crypto::{KeyAlgorithm, SigningKey},
+    crypto::{KeyAlgorithm, SigningKey, UnacceptableKey},
 };
 use const_oid::{ObjectIdentifier, db::rfc5280};
-use der::{Decode, Encode};
+use der::{Decode, Encode, referenced::OwnedToRef};
 use x509_cert::ext::{
     Extension,
     pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
 };
 
 use crate::{
-    Authority, PkiError, Profile,
+    Authority, KeyGeneration, PkiError, Profile,
     pki::BACKDATE_S,
     ra::Refusal,
     x509::{self, Content},
@@ -33,12 +33,29 @@ const EMPTY_NAME: &[u8] = &[0x30, 0];
 pub(crate) struct Order {
     subject: Vec<u8>,
     subject_text: String,
-    public_key: Vec<u8>,
+    key: OrderedKey,
     /// DER of the extensions that come from the request.
     extensions: Vec<Vec<u8>>,
     lifetime_s: u64,
     not_after_s: Option<u64>,
     modified: bool,
+}
+
+/// The key of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OrderedKey {
+    /// The requester has it: DER of the SubjectPublicKeyInfo.
+    Given(KeyAlgorithm, Vec<u8>),
+    /// It will be made for the requester.
+    ToBeMade(KeyAlgorithm),
+}
+
+impl OrderedKey {
+    fn algorithm(&self) -> KeyAlgorithm {
+        match self {
+            Self::Given(algorithm, _) | Self::ToBeMade(algorithm) => *algorithm,
+        }
+    }
 }
 
 /// A certificate that was made.
@@ -52,7 +69,12 @@ pub(crate) struct Issued {
 
 impl Order {
     /// Takes what the template asks for, or refuses it.
-    pub(crate) fn new(template: &CertTemplate, profile: &Profile, now_s: u64) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        template: &CertTemplate,
+        profile: &Profile,
+        key_generation: KeyGeneration,
+        now_s: u64,
+    ) -> Result<Self, Refusal> {
         check_fields(template)?;
         let subject = template
             .subject
@@ -62,14 +84,15 @@ impl Order {
         let mut order = Self {
             subject_text: subject.to_string(),
             subject: subject.to_der().map_err(cannot_encode)?,
-            public_key: public_key(template, profile)?,
+            key: ordered_key(template, profile, key_generation)?,
             extensions: Vec::new(),
             lifetime_s: profile.certificate_lifetime_s,
             not_after_s: None,
             modified: false,
         };
         order.take_validity(template, now_s)?;
-        order.take_extensions(template.extensions.as_deref().unwrap_or_default(), profile)?;
+        let asked = template.extensions.as_deref().unwrap_or_default();
+        order.take_extensions(asked, profile, key_generation)?;
         Ok(order)
     }
 
@@ -82,14 +105,15 @@ impl Order {
         &self.subject
     }
 
-    /// DER of the SubjectPublicKeyInfo.
-    pub(crate) fn public_key(&self) -> &[u8] {
-        &self.public_key
+    pub(crate) fn key(&self) -> &OrderedKey {
+        &self.key
     }
 
-    /// Makes the certificate. It lasts as long as its profile says, or less if that was asked for, and not beyond its CA.
+    /// Makes the certificate for a public key, the DER of its SubjectPublicKeyInfo. It lasts as long as its profile
+    /// says, or less if that was asked for, and not beyond its CA.
     pub(crate) fn certify(
         &self,
+        public_key: &[u8],
         ca: &Authority,
         crl_distribution_point: Option<&str>,
         now_s: u64,
@@ -97,7 +121,7 @@ impl Order {
         let longest = now_s.saturating_add(self.lifetime_s).min(ca.not_after_s());
         let not_after_s = self.not_after_s.map_or(longest, |asked| asked.min(longest));
         let mut extensions = vec![
-            x509::subject_key_identifier(&x509::key_identifier(&self.public_key)?)?,
+            x509::subject_key_identifier(&x509::key_identifier(public_key)?)?,
             x509::authority_key_identifier(ca.key_identifier())?,
             x509::basic_constraints(None)?,
         ];
@@ -112,7 +136,7 @@ impl Order {
             not_before_s: now_s.saturating_sub(BACKDATE_S),
             not_after_s,
             subject: &self.subject,
-            public_key: &self.public_key,
+            public_key,
             extensions: &extensions,
         };
         Ok(Issued {
@@ -136,7 +160,12 @@ impl Order {
         }
     }
 
-    fn take_extensions(&mut self, asked: &[Extension], profile: &Profile) -> Result<(), Refusal> {
+    fn take_extensions(
+        &mut self,
+        asked: &[Extension],
+        profile: &Profile,
+        key_generation: KeyGeneration,
+    ) -> Result<(), Refusal> {
         let mut seen = Vec::new();
         for extension in asked {
             if seen.contains(&extension.extn_id) {
@@ -146,8 +175,12 @@ impl Order {
             self.take_extension(extension, profile)?;
         }
         if !seen.contains(&rfc5280::ID_CE_KEY_USAGE) {
+            let usage = match key_generation {
+                KeyGeneration::Refuse => x509::KEY_USAGE_DIGITAL_SIGNATURE,
+                KeyGeneration::Allow => x509::usage_for_recipient(self.key.algorithm()),
+            };
             self.extensions
-                .push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE).map_err(cannot_encode)?);
+                .push(x509::key_usage(usage).map_err(cannot_encode)?);
         }
         if !profile.ext_key_usages.is_empty() {
             let usages = x509::ext_key_usage(&profile.ext_key_usages).map_err(cannot_encode)?;
@@ -235,16 +268,43 @@ fn check_fields(template: &CertTemplate) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// DER of the public key: only keys that are good enough, and of a type that the profile wants, get a certificate.
-fn public_key(template: &CertTemplate, profile: &Profile) -> Result<Vec<u8>, Refusal> {
-    let key = template
-        .public_key
-        .as_ref()
-        .ok_or_else(|| bad_template("there is no publicKey"))?
-        .to_der()
-        .map_err(cannot_encode)?;
-    match KeyAlgorithm::of_public_key(&key) {
-        Ok(algorithm) if profile.key_algorithms.contains(&algorithm) => Ok(key),
+/// The key that the template has, or one that is to be made where it has none, or only an algorithm (RFC 9483 §4.1.6).
+fn ordered_key(
+    template: &CertTemplate,
+    profile: &Profile,
+    key_generation: KeyGeneration,
+) -> Result<OrderedKey, Refusal> {
+    let given = template.public_key.as_ref();
+    if let Some(key) = given.filter(|key| !key.subject_public_key.raw_bytes().is_empty()) {
+        let key = key.to_der().map_err(cannot_encode)?;
+        let algorithm = KeyAlgorithm::of_public_key(&key);
+        let algorithm = acceptable(profile, algorithm)?;
+        return Ok(OrderedKey::Given(algorithm, key));
+    }
+    if key_generation == KeyGeneration::Refuse {
+        return Err(bad_template("there is no publicKey, and keys are not made here"));
+    }
+    let is_made = |algorithm: &KeyAlgorithm| KeyAlgorithm::GENERATED.contains(algorithm);
+    let algorithm = match given {
+        Some(key) => {
+            let algorithm = KeyAlgorithm::from_algorithm_identifier(&key.algorithm.owned_to_ref());
+            Some(acceptable(profile, algorithm)?).filter(is_made)
+        }
+        None => profile.key_algorithms.iter().copied().find(is_made),
+    };
+    let text = "keys of this type are not made here";
+    algorithm
+        .map(OrderedKey::ToBeMade)
+        .ok_or_else(|| bad_template(text))
+}
+
+/// Only keys that are good enough, and of a type that the profile wants, get a certificate.
+fn acceptable(
+    profile: &Profile,
+    algorithm: Result<KeyAlgorithm, UnacceptableKey>,
+) -> Result<KeyAlgorithm, Refusal> {
+    match algorithm {
+        Ok(algorithm) if profile.key_algorithms.contains(&algorithm) => Ok(algorithm),
         Ok(algorithm) => {
             Err(bad_template("the publicKey is of a type that gets no certificate here").because(algorithm))
         }

@@ -109,6 +109,10 @@ impl Protector {
             header.transaction_id = request.transaction_id.clone();
             header.recip_nonce = request.sender_nonce.clone();
         }
+        if carries_key(&body) {
+            // RFC 9810 §7, whatever the pollReq had.
+            header.pvno = CMP_2021;
+        }
         if header.transaction_id.is_none() {
             header.transaction_id = Some(OctetString::new(random::<16>()?)?);
         }
@@ -170,6 +174,15 @@ fn unprotected(header: PkiHeader, body: Exact<PkiBody>) -> der::Result<PkiMessag
         protection: None,
         extra_certs: None,
     })
+}
+
+fn carries_key(body: &PkiBody) -> bool {
+    let (PkiBody::Ip(content) | PkiBody::Cp(content) | PkiBody::Kup(content)) = body else {
+        return false;
+    };
+    let pairs = content.response.iter();
+    let mut pairs = pairs.filter_map(|response| response.certified_key_pair.as_ref());
+    pairs.any(|pair| pair.private_key.is_some())
 }
 
 fn without_repetition<'a>(certificates: impl IntoIterator<Item = &'a Raw>) -> Vec<Raw> {

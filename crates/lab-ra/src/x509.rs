@@ -3,7 +3,7 @@
 use aws_lc_rs::rand;
 use cmp_message::{
     Raw,
-    crypto::{AwsLc, Crypto, HashAlgorithm, SigningKey},
+    crypto::{AwsLc, Crypto, HashAlgorithm, KeyAlgorithm, SigningKey},
 };
 use const_oid::{
     ObjectIdentifier,
@@ -21,6 +21,8 @@ use crate::{PkiError, RevocationReason};
 
 /// Bits of KeyUsage, first byte (RFC 5280 §4.2.1.3).
 pub(crate) const KEY_USAGE_DIGITAL_SIGNATURE: u8 = 0x80;
+const KEY_USAGE_KEY_ENCIPHERMENT: u8 = 0x20;
+const KEY_USAGE_KEY_AGREEMENT: u8 = 0x08;
 pub(crate) const KEY_USAGE_KEY_CERT_SIGN: u8 = 0x04;
 pub(crate) const KEY_USAGE_CRL_SIGN: u8 = 0x02;
 
@@ -219,6 +221,16 @@ pub(crate) fn key_usage(bits: u8) -> der::Result<Vec<u8>> {
         true,
         &tlv(Tag::BitString, &[&[unused, bits]])?,
     )
+}
+
+/// The bits for a key that signs, and that something can be encrypted for if its type allows it.
+pub(crate) fn usage_for_recipient(algorithm: KeyAlgorithm) -> u8 {
+    KEY_USAGE_DIGITAL_SIGNATURE
+        | match algorithm {
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => KEY_USAGE_KEY_AGREEMENT,
+            KeyAlgorithm::Rsa => KEY_USAGE_KEY_ENCIPHERMENT,
+            _ => 0,
+        }
 }
 
 /// extKeyUsage.

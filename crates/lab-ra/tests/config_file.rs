@@ -9,7 +9,7 @@
 )]
 
 use cmp_message::{BodyType, crypto::KeyAlgorithm};
-use lab_ra::{Approval, ConfigError, ConfigFile, ImplicitConfirm, Pki, PollAfter, RaConfig};
+use lab_ra::{Approval, ConfigError, ConfigFile, ImplicitConfirm, KeyGeneration, Pki, PollAfter, RaConfig};
 use std::path::Path;
 
 fn parse(text: &str) -> Result<ConfigFile, ConfigError> {
@@ -48,6 +48,7 @@ fn the_defaults_of_the_sample_are_those_of_the_program() {
     let (sample, default) = (parse(SAMPLE).unwrap().ra, RaConfig::default());
     assert_eq!(sample.implicit_confirm, default.implicit_confirm);
     assert_eq!(sample.approval, default.approval);
+    assert_eq!(sample.key_generation, default.key_generation);
     assert_eq!(sample.confirm_wait_s, default.confirm_wait_s);
     assert_eq!(sample.poll_grace_s, default.poll_grace_s);
     assert_eq!(sample.max_transactions, default.max_transactions);
@@ -78,6 +79,8 @@ fn an_empty_file_changes_nothing_and_one_line_changes_one_thing() {
         .ra;
     assert_eq!(config.implicit_confirm, ImplicitConfirm::Ignore);
     assert_eq!(config.approval, Approval::Person);
+    let config = parse("key_generation = \"allow\"").unwrap().ra;
+    assert_eq!(config.key_generation, KeyGeneration::Allow);
     let text = "[poll]\npolls = 2\ncheck_after_s = 3\nbodies = [\"rr\", \"certConf\"]";
     let config = parse(text).unwrap().ra;
     assert_eq!(config.delayed, [BodyType::Rr, BodyType::CertConf]);
@@ -100,6 +103,7 @@ fn what_means_nothing_is_refused_and_named() {
         ("[profile.a]\nday = 3", "day"),
         ("signature_algorithms = [\"md5\"]", "md5"),
         ("mac_algorithms = [\"hmac\"]", "hmac"),
+        ("key_generation = \"yes\"", "yes"),
         ("[default_profile]\nkey_algorithms = [\"dsa\"]", "dsa"),
         (
             "[default_profile]\next_key_usages = [\"everything\"]",

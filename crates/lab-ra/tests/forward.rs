@@ -15,7 +15,7 @@ mod client;
 use chain::Chain;
 use client::{
     Client, Credential, NOW_S, ask_implicit_confirm, cert_conf, cert_conf_of_p10cr, failure, genm, issued,
-    key, octets, p10cr, poll_req, request, rr, serial, status_of, update,
+    key, octets, p10cr, poll_req, request, request_for_key, rr, serial, status_of, update, version_3,
 };
 use cmp_message::{
     BodyType, CertReqMsg, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus,
@@ -25,7 +25,9 @@ use cmp_message::{
     general,
 };
 use der::asn1::Null;
-use lab_ra::{CertificateStatus, Forward, ImplicitConfirm, Pki, PollAfter, UpstreamError};
+use lab_ra::{
+    CertificateStatus, Forward, ImplicitConfirm, KeyGeneration, Pki, PollAfter, RaConfig, UpstreamError,
+};
 
 fn enroll(chain: &mut Chain, client: &mut Client, subject: &str) -> (SoftKey, Vec<u8>) {
     let key = key();
@@ -216,6 +218,57 @@ fn a_kur_goes_nested_where_protections_are_replaced() {
         assert_eq!(inside(&chain.last())[0].as_bytes(), conf.as_slice());
         let answer = holder.take(NOW_S, &conf, &answer);
         assert_eq!(answer.body.body_type(), BodyType::PkiConf);
+    }
+}
+
+fn allow(config: &mut RaConfig) {
+    config.key_generation = KeyGeneration::Allow;
+}
+
+#[test]
+fn a_request_for_a_key_goes_nested_where_protections_are_replaced() {
+    for forward in Forward::ALL {
+        let mut chain = Chain::with(forward, |_| {}, allow, allow);
+        for mut client in [chain.station("CS-1"), chain.newcomer()] {
+            let body = PkiBody::Ir(vec![request_for_key("CN=CS-1", None)]);
+            let ir = client.message(body, version_3);
+            let answer = chain.pass(&ir);
+            match forward {
+                Forward::Unchanged => assert_eq!(chain.passed.last().unwrap().0, ir),
+                _ => assert_eq!(inside(&chain.last())[0].as_bytes(), ir),
+            }
+            let answer = client.take(NOW_S, &ir, &answer);
+            client.open(&answer, chain.ca.pki().root.certificate()).unwrap();
+            let answer = chain.send(&mut client, cert_conf(&issued(&answer)));
+            assert_eq!(answer.body.body_type(), BodyType::PkiConf, "{}", forward.name());
+        }
+    }
+}
+
+#[test]
+fn a_request_for_a_key_passes_only_where_that_is_allowed_and_only_for_the_requester() {
+    for forward in Forward::ALL {
+        let ask = || PkiBody::Ir(vec![request_for_key("CN=CS-1", None)]);
+        let mut chain = Chain::with(forward, |_| {}, |_| {}, allow);
+        for client in [chain.station("CS-1"), chain.newcomer()] {
+            let answer = chain.pass(&client.message(ask(), version_3));
+            let answer = PkiMessage::from_bytes(&answer).unwrap();
+            assert_eq!(
+                failure(&answer),
+                PkiFailure::BadCertTemplate,
+                "{}",
+                forward.name()
+            );
+        }
+        assert!(chain.passed.is_empty());
+
+        let mut chain = Chain::with(forward, |_| {}, allow, allow);
+        let key = SoftKey::from_der(&chain.identity.key).unwrap();
+        let ra = Client::with_certificate(&chain.ca, key, chain.identity.certificate.clone());
+        let answer = chain.pass(&ra.message(ask(), version_3));
+        let answer = PkiMessage::from_bytes(&answer).unwrap();
+        assert_eq!(failure(&answer), PkiFailure::NotAuthorized, "{}", forward.name());
+        assert!(chain.passed.is_empty());
     }
 }
 

@@ -42,7 +42,7 @@ struct OneAsymmetricKey<'a> {
 const VERSION_2: u8 = 1;
 
 /// A private key that somebody else made. Wiped when dropped, never shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct DeliveredKey(Zeroizing<Vec<u8>>);
 
 impl DeliveredKey {

@@ -69,6 +69,19 @@ pub enum Recipient<'a> {
     Password(&'a Secret),
 }
 
+impl Recipient<'_> {
+    /// Whether something can be encrypted for this recipient, before there is anything to encrypt.
+    ///
+    /// # Errors
+    /// [`SealError::RecipientKey`], [`SealError::KeyUsage`], or [`SealError::Crypto`] for a key that is none.
+    pub fn check(&self) -> Result<(), SealError> {
+        match self {
+            Self::Certificate(certificate) => means(certificate).map(|_| ()),
+            Self::Password(_) => Ok(()),
+        }
+    }
+}
+
 /// Delivers `private_key`, unencrypted PKCS#8 DER, whose public key is the DER SubjectPublicKeyInfo `public_key`: gives
 /// the EncryptedKey for the privateKey of a CertifiedKeyPair, in a message of pvno 3 (RFC 9810 §7).
 ///
@@ -176,24 +189,35 @@ pub(super) fn attribute(attr_type: ObjectIdentifier, value: &[u8]) -> der::Resul
     .to_der()
 }
 
+/// How something is encrypted for a key.
+enum Means {
+    Agreement(HashAlgorithm, ObjectIdentifier),
+    Transport,
+}
+
+fn means(certificate: &Certificate) -> Result<Means, SealError> {
+    let algorithm = KeyAlgorithm::of_public_key(certificate.public_key()).map_err(CryptoError::from)?;
+    let usage = certificate.key_usage();
+    match (key_agreement_scheme(algorithm), algorithm) {
+        (Some(_), _) if usage.is_some_and(|usage| !usage.key_agreement()) => Err(SealError::KeyUsage),
+        (Some((hash, scheme)), _) => Ok(Means::Agreement(hash, scheme)),
+        (None, KeyAlgorithm::Rsa) if usage.is_some_and(|usage| !usage.key_encipherment()) => {
+            Err(SealError::KeyUsage)
+        }
+        (None, KeyAlgorithm::Rsa) => Ok(Means::Transport),
+        (None, other) => Err(SealError::RecipientKey(other)),
+    }
+}
+
 /// The version of the EnvelopedData and the DER of a ktri or kari.
 fn encrypt_by_key(
     crypto: &dyn SealCrypto,
     certificate: &Certificate,
     key: &[u8],
 ) -> Result<(u8, Vec<u8>), SealError> {
-    let algorithm = KeyAlgorithm::of_public_key(certificate.public_key()).map_err(CryptoError::from)?;
-    let usage = certificate.key_usage();
-    if let Some(scheme) = key_agreement_scheme(algorithm) {
-        if usage.is_some_and(|usage| !usage.key_agreement()) {
-            return Err(SealError::KeyUsage);
-        }
-        return Ok((2, key_agree(crypto, certificate, scheme, key)?));
-    }
-    match algorithm {
-        KeyAlgorithm::Rsa if usage.is_some_and(|usage| !usage.key_encipherment()) => Err(SealError::KeyUsage),
-        KeyAlgorithm::Rsa => key_trans(crypto, certificate, key),
-        other => Err(SealError::RecipientKey(other)),
+    match means(certificate)? {
+        Means::Agreement(hash, scheme) => Ok((2, key_agree(crypto, certificate, (hash, scheme), key)?)),
+        Means::Transport => key_trans(crypto, certificate, key),
     }
 }
 

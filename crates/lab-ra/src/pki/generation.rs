@@ -4,7 +4,7 @@ use cmp_message::crypto::SigningKey;
 use std::{fs, mem, path::Path, sync::Arc};
 
 use super::{
-    Authority, Pki, PkiError, ROOT_NAME, Role, authority, certify,
+    Authority, KGA_NAME, Pki, PkiError, ROOT_NAME, Role, authority, certify,
     files::{io_error, make_folder, read_pem, to_pem, write},
 };
 use crate::atomic_file::Access;
@@ -47,7 +47,7 @@ pub struct RootUpdate<'a> {
 }
 
 impl Pki {
-    /// Makes a new root of the same name, with link certificates, and a new issuing CA and RA under it.
+    /// Makes a new root of the same name, with link certificates, and a new issuing CA, RA and KGA under it.
     ///
     /// # Errors
     /// [`PkiError::Crypto`] or [`PkiError::Random`].
@@ -59,6 +59,7 @@ impl Pki {
         let root = authority("root", ROOT_NAME, algorithm, None, now_s, Role::Ca(1))?;
         let ca = authority("ca", &ca_name, algorithm, Some(&root), now_s, Role::Ca(0))?;
         let ra = authority("ra", "Lab RA", algorithm, Some(&ca), now_s, Role::Ra)?;
+        let kga = authority("kga", KGA_NAME, algorithm, Some(&ca), now_s, Role::Kga)?;
         let old = &self.root;
         // From the time at which the new key is made until the old one is over.
         let times = (now_s, old.not_after_s().saturating_sub(now_s));
@@ -69,7 +70,7 @@ impl Pki {
             old.not_after_s().saturating_sub(old.not_before_s()),
         );
         let old_with_new = link(old, &root, times)?;
-        self.ra = Arc::new(ra);
+        (self.ra, self.kga) = (Arc::new(ra), kga);
         self.previous.push(Previous {
             root: mem::replace(&mut self.root, root),
             ca: mem::replace(&mut self.ca, ca),
@@ -94,6 +95,7 @@ impl Pki {
         self.root.save(&beside, "root")?;
         self.ca.save(&beside, "ca")?;
         self.ra.save(&beside, "ra")?;
+        self.kga.save(&beside, "kga")?;
         if let Some(previous) = self.previous.last() {
             for (file, der) in [
                 (NEW_WITH_OLD, &previous.new_with_old),
@@ -119,6 +121,7 @@ impl Pki {
             let root = Authority::load(&next, "root")?;
             let ca = Authority::load(&next, "ca")?;
             self.ra = Arc::new(Authority::load(&next, "ra")?);
+            self.kga = Authority::load(&next, "kga")?;
             self.previous.push(Previous {
                 root: mem::replace(&mut self.root, root),
                 ca: mem::replace(&mut self.ca, ca),

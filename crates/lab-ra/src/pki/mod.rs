@@ -14,6 +14,7 @@ pub use identity::RaIdentity;
 use cmp_message::{
     certificate::names_match,
     crypto::{CryptoError, KeyAlgorithm, SigningKey, aws_lc::SoftKey},
+    envelope::{ID_KP_CM_KGA, SealError},
 };
 use const_oid::{ObjectIdentifier, db::rfc4519};
 use std::{
@@ -35,6 +36,7 @@ pub(crate) const ID_KP_CMC_RA: ObjectIdentifier = ObjectIdentifier::new_unwrap("
 pub(crate) const ID_KP_CMC_CA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.27");
 const ORGANIZATION: &str = "Lab, not to be trusted";
 const ROOT_NAME: &str = "Lab Root CA";
+const KGA_NAME: &str = "Lab Key Generation Authority";
 const DAY_S: u64 = 86_400;
 const ROOT_LIFETIME_S: u64 = 30 * 365 * DAY_S;
 const CA_LIFETIME_S: u64 = 20 * 365 * DAY_S;
@@ -72,6 +74,9 @@ pub enum PkiError {
     /// A key cannot be made or used.
     #[error("a key failed: {0}")]
     Crypto(#[from] CryptoError),
+    /// A key cannot be delivered to whom it was made for.
+    #[error("a key cannot be delivered: {0}")]
+    Delivery(#[from] SealError),
     /// Something cannot be encoded.
     #[error("cannot be encoded: {0}")]
     Encoding(#[from] der::Error),
@@ -84,9 +89,10 @@ pub enum PkiError {
 ///
 /// ```text
 /// root ── ca ─┬─ ra                     manufacturer-root ── manufacturer-ca ── IDevIDs
+///             ├─ kga
 ///             └─ what is enrolled
 /// ```
-/// With a new root comes a new issuing CA and a new RA under it, a new *generation*. What was before stays accepted.
+/// With a new root comes a new issuing CA and what is under it, a new *generation*. What was before stays accepted.
 #[derive(Debug)]
 pub struct Pki {
     /// The trust anchor of the stations.
@@ -95,6 +101,8 @@ pub struct Pki {
     pub ca: Authority,
     /// Protects the messages.
     pub ra: Arc<Authority>,
+    /// Signs the keys that are made for others.
+    pub kga: Authority,
     /// The manufacturer's trust anchor.
     pub manufacturer_root: Authority,
     /// Issues manufacturer certificates.
@@ -106,7 +114,7 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Makes a new hierarchy with keys of this type. The roots last 30 years, the CAs 20, the RA 5.
+    /// Makes a new hierarchy with keys of this type. The roots last 30 years, the CAs 20, the RA and the KGA 5.
     ///
     /// # Errors
     /// [`PkiError::Crypto`] or [`PkiError::Random`].
@@ -114,6 +122,7 @@ impl Pki {
         let root = authority("root", ROOT_NAME, algorithm, None, now_s, Role::Ca(1))?;
         let ca = authority("ca", "Lab Issuing CA", algorithm, Some(&root), now_s, Role::Ca(0))?;
         let ra = authority("ra", "Lab RA", algorithm, Some(&ca), now_s, Role::Ra)?;
+        let kga = authority("kga", KGA_NAME, algorithm, Some(&ca), now_s, Role::Kga)?;
         let maker = ("manufacturer-root", "Lab Manufacturer Root CA");
         let manufacturer_root = authority(maker.0, maker.1, algorithm, None, now_s, Role::Ca(1))?;
         let maker = ("manufacturer-ca", "Lab Manufacturer CA");
@@ -123,6 +132,7 @@ impl Pki {
             root,
             ca,
             ra: Arc::new(ra),
+            kga,
             manufacturer_root,
             manufacturer_ca,
             previous: Vec::new(),
@@ -143,6 +153,7 @@ impl Pki {
         self.manufacturer_root.save(folder, "manufacturer-root")?;
         self.manufacturer_ca.save(folder, "manufacturer-ca")?;
         self.ra.save(folder, "ra")?;
+        self.kga.save(folder, "kga")?;
         self.ca.save(folder, "ca")?;
         self.root.save(folder, "root")
     }
@@ -156,6 +167,7 @@ impl Pki {
             root: Authority::load(folder, "root")?,
             ca: Authority::load(folder, "ca")?,
             ra: Arc::new(Authority::load(folder, "ra")?),
+            kga: Authority::load(folder, "kga")?,
             manufacturer_root: Authority::load(folder, "manufacturer-root")?,
             manufacturer_ca: Authority::load(folder, "manufacturer-ca")?,
             previous: Vec::new(),
@@ -212,6 +224,7 @@ enum Role {
     /// With its path length.
     Ca(u8),
     Ra,
+    Kga,
     EndEntity,
 }
 
@@ -261,13 +274,20 @@ fn certify(
             let usage = x509::KEY_USAGE_KEY_CERT_SIGN | x509::KEY_USAGE_CRL_SIGN;
             extensions.push(x509::key_usage(usage)?);
         }
-        Role::Ra | Role::EndEntity => {
+        Role::Ra | Role::Kga => {
             extensions.push(x509::basic_constraints(None)?);
             extensions.push(x509::key_usage(x509::KEY_USAGE_DIGITAL_SIGNATURE)?);
         }
+        Role::EndEntity => {
+            let algorithm = KeyAlgorithm::of_public_key(public_key).map_err(CryptoError::from)?;
+            extensions.push(x509::basic_constraints(None)?);
+            extensions.push(x509::key_usage(x509::usage_for_recipient(algorithm))?);
+        }
     }
-    if let Role::Ra = role {
-        extensions.push(x509::ext_key_usage(&[ID_KP_CMC_RA])?);
+    match role {
+        Role::Ra => extensions.push(x509::ext_key_usage(&[ID_KP_CMC_RA])?),
+        Role::Kga => extensions.push(x509::ext_key_usage(&[ID_KP_CM_KGA])?),
+        Role::Ca(_) | Role::EndEntity => {}
     }
     let not_after_s = now_s.saturating_add(lifetime_s);
     let content = Content {

@@ -27,9 +27,6 @@ impl Ra {
     /// Takes the trust anchors from hierarchy and configuration.
     pub(super) fn collect_anchors(&mut self) -> Result<(), PkiError> {
         let pki = self.answerer.pki();
-        let parse = |der: &[u8]| {
-            Certificate::from_der(der).map_err(|_| PkiError::Damaged("a certificate of the hierarchy".into()))
-        };
         let cas = pki.issuing_cas().map(|ca| parse(ca.certificate()));
         let cas = cas.collect::<Result<Vec<_>, _>>()?;
         let mut anchors = cas.clone();
@@ -214,6 +211,10 @@ impl Ra {
                 && certificate.authority_key_identifier() == Some(ca.key_identifier())
         })
     }
+}
+
+pub(super) fn parse(der: &[u8]) -> Result<Certificate, PkiError> {
+    Certificate::from_der(der).map_err(|_| PkiError::Damaged("a certificate of the hierarchy".into()))
 }
 
 fn sender_nonce<'a>(exchange: &'a Exchange<'_>) -> &'a [u8] {

@@ -11,7 +11,8 @@ use super::{
     check::{Issue, Task},
 };
 use crate::{
-    CertificateStatus, ImplicitConfirm,
+    CertificateStatus, ImplicitConfirm, PkiError,
+    order::{Issued, Order, OrderedKey},
     store::{NewCertificate, State, Transaction, hex},
 };
 
@@ -56,9 +57,45 @@ impl Ra {
         mut transaction: Transaction,
         issue: &Issue,
     ) -> Result<Reply, Failure> {
-        let (now_s, order, pki) = (exchange.now_s, &issue.order, self.pki());
+        let now_s = exchange.now_s;
+        let issued = self.make_certificate(now_s, &mut transaction, &issue.order)?;
+        let grant = issue.implicit_confirm && self.config.implicit_confirm == ImplicitConfirm::Grant;
+        if grant {
+            self.store
+                .settle(&issued.serial, CertificateStatus::Confirmed, now_s)?;
+        }
+        transaction.state = match grant {
+            true => State::ImplicitlyConfirmed,
+            false => State::AwaitingCertConf,
+        };
+        transaction.deadline_s = now_s.saturating_add(self.config.confirm_wait_s);
+        transaction.sender_nonce = exchange.nonce.clone();
+        transaction.message = None;
+        self.store.save(&mut transaction, now_s)?;
+        let status = match issued.modified {
+            true => PkiStatus::GRANTED_WITH_MODS,
+            false => PkiStatus::ACCEPTED,
+        };
+        self.hand_out(&transaction, issue.kind, status.into(), &issued.certificate)
+    }
+
+    /// Issues and records a certificate; its key is made before it where the order says so.
+    fn make_certificate(
+        &self,
+        now_s: u64,
+        transaction: &mut Transaction,
+        order: &Order,
+    ) -> Result<Issued, PkiError> {
+        let pki = self.pki();
+        let (public_key, private_key) = match order.key() {
+            OrderedKey::Given(_, public_key) => (public_key.clone(), None),
+            OrderedKey::ToBeMade(algorithm) => {
+                let (public_key, private_key) = self.make_key(*algorithm, &transaction.peer)?;
+                (public_key, Some(private_key))
+            }
+        };
         let distribution_point = self.crl_distribution_point(pki.generation());
-        let issued = order.certify(&pki.ca, distribution_point.as_deref(), now_s)?;
+        let issued = order.certify(&public_key, &pki.ca, distribution_point.as_deref(), now_s)?;
         let record = NewCertificate {
             serial: &issued.serial,
             generation: pki.generation(),
@@ -72,27 +109,12 @@ impl Ra {
             serial = hex(&issued.serial),
             subject = order.subject_text(),
             transaction = hex(&transaction.id),
+            with_key = private_key.is_some(),
             "certificate issued"
         );
-        let grant = issue.implicit_confirm && self.config.implicit_confirm == ImplicitConfirm::Grant;
-        if grant {
-            self.store
-                .settle(&issued.serial, CertificateStatus::Confirmed, now_s)?;
-        }
-        transaction.state = match grant {
-            true => State::ImplicitlyConfirmed,
-            false => State::AwaitingCertConf,
-        };
-        transaction.deadline_s = now_s.saturating_add(self.config.confirm_wait_s);
-        transaction.sender_nonce = exchange.nonce.clone();
-        transaction.message = None;
         transaction.serial = Some(issued.serial.to_vec());
-        self.store.save(&mut transaction, now_s)?;
-        let status = match issued.modified {
-            true => PkiStatus::GRANTED_WITH_MODS,
-            false => PkiStatus::ACCEPTED,
-        };
-        self.hand_out(&transaction, issue.kind, status.into(), &issued.certificate)
+        transaction.private_key = private_key;
+        Ok(issued)
     }
 
     /// The response with a certificate of this transaction.
@@ -107,9 +129,10 @@ impl Ra {
         // say so; under a shared secret it is (RFC 9483 §4.1.1, §4.1.5).
         let with_root = transaction.peer.is_mac() || self.config.ca_pubs_under_signature;
         let ca_pubs = with_root.then(|| vec![self.answerer.root_certificate().clone()]);
+        let private_key = transaction.private_key.as_deref();
         let pair = CertifiedKeyPair {
             cert_or_enc_cert: CertOrEncCert::Certificate(Raw::new(certificate)?),
-            private_key: None,
+            private_key: private_key.map(Raw::new).transpose()?,
             publication_info: None,
         };
         let info = match transaction.state {
@@ -139,6 +162,7 @@ impl Ra {
             self.store.settle(serial, status, now_s)?;
         }
         transaction.state = end;
+        transaction.private_key = None;
         self.store.save(&mut transaction, now_s)?;
         Ok(())
     }

@@ -8,10 +8,12 @@ use cmp_message::{
 use der::{Encode, referenced::OwnedToRef};
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::{Failure, Ra, Refusal, RequestKind, general::Question, revoke::Revocation};
+use super::{
+    Failure, Ra, Refusal, RequestKind, deliver::check_delivery, general::Question, revoke::Revocation,
+};
 use crate::{
     Profile, RaConfig,
-    order::Order,
+    order::{Order, OrderedKey},
     pkcs10::CertificationRequest,
     store::{Peer, Transaction},
 };
@@ -26,6 +28,15 @@ pub(super) enum Task {
     Revoke(Revocation),
     /// A general message.
     Answer(Question),
+}
+
+/// Who asks for a certificate.
+pub(super) struct Requester<'a> {
+    pub(super) peer: &'a Peer,
+    /// An RA that asks for others.
+    pub(super) is_ra: bool,
+    /// An RA has put its protection around the request.
+    pub(super) is_vouched: bool,
 }
 
 /// A certificate that is to be issued.
@@ -84,9 +95,13 @@ impl Ra {
         let (request, order) = self
             .config
             .order(now_s, profile, kind, content, &transaction.peer)?;
-        let ra_verifies = is_ra || transaction.is_vouched;
+        let requester = Requester {
+            peer: &transaction.peer,
+            is_ra,
+            is_vouched: transaction.is_vouched,
+        };
         self.config
-            .check_proof_of_possession(request, order.public_key(), ra_verifies)?;
+            .check_key(request, message.header.pvno, order.key(), &requester)?;
         Ok(issue(kind, order, message))
     }
 
@@ -147,7 +162,8 @@ impl RaConfig {
         peer: &Peer,
     ) -> Result<(&'a CertReqMsg, Order), Refusal> {
         let request = only_request(kind, content)?;
-        let order = Order::new(&request.cert_req.cert_template, profile, now_s)?;
+        let template = &request.cert_req.cert_template;
+        let order = Order::new(template, profile, self.key_generation, now_s)?;
         if kind == RequestKind::Kur {
             self.check_update(request, &order, peer)?;
         }
@@ -161,7 +177,11 @@ impl RaConfig {
             let text = "this is not a CertificationRequest";
             Refusal::new(PkiFailure::BadDataFormat, section, text).because(error)
         })?;
-        let order = Order::new(&request.template, profile, now_s)?;
+        let order = Order::new(&request.template, profile, self.key_generation, now_s)?;
+        if let OrderedKey::ToBeMade(_) = order.key() {
+            let text = "a p10cr is signed with the key that it asks a certificate for";
+            return Err(Refusal::new(PkiFailure::BadCertTemplate, section, text));
+        }
         self.proof_algorithm(section, request.signature_algorithm())?;
         request.verify(&AwsLc).map_err(bad_proof)?;
         Ok(order)
@@ -178,14 +198,33 @@ impl RaConfig {
         if !names_match(order.subject(), signer.subject()) {
             return bad_template("the subject is not that of the certificate which is updated");
         }
-        if !self.update_with_same_key && order.public_key() == signer.public_key() {
+        let is_same =
+            |key: &OrderedKey| matches!(key, OrderedKey::Given(_, key) if key == signer.public_key());
+        if !self.update_with_same_key && is_same(order.key()) {
             return bad_template("an update wants a new key");
         }
         Ok(())
     }
 
+    /// The requester has the key, or is one that a key can be made for.
+    pub(super) fn check_key(
+        &self,
+        request: &CertReqMsg,
+        pvno: i64,
+        key: &OrderedKey,
+        requester: &Requester<'_>,
+    ) -> Result<(), Refusal> {
+        match key {
+            OrderedKey::Given(_, public_key) => {
+                let ra_verifies = requester.is_ra || requester.is_vouched;
+                self.check_proof_of_possession(request, public_key, ra_verifies)
+            }
+            OrderedKey::ToBeMade(_) => check_delivery(request, pvno, requester),
+        }
+    }
+
     /// The proof is a signature with the new key over the CertRequest as it was received (RFC 4211 §4.1).
-    pub(super) fn check_proof_of_possession(
+    fn check_proof_of_possession(
         &self,
         request: &CertReqMsg,
         public_key: &[u8],

@@ -11,6 +11,7 @@ mod check;
 mod confirm;
 mod crl;
 mod decide;
+mod deliver;
 mod forward;
 mod general;
 mod header;
@@ -301,7 +302,7 @@ impl Ra {
                 self.store.settle(serial, CertificateStatus::Expired, now_s)?;
             }
             transaction.state = State::Late;
-            transaction.message = None;
+            (transaction.message, transaction.private_key) = (None, None);
             self.store.save(&mut transaction, now_s)?;
         }
         self.store.forget(now_s)

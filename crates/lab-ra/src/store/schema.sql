@@ -55,6 +55,7 @@ CREATE TABLE transactions (
     decision       TEXT,                      -- of a person: open, approved, denied; NULL where none is asked
     denial         TEXT,                      -- what the peer is told
     serial         BLOB,                      -- of the certificate that was issued
+    private_key    BLOB,                      -- that was made for it: an EncryptedKey, until the transaction is over
     began_s        INTEGER NOT NULL,
     deadline_s     INTEGER,                   -- NULL once it is over
     ended_s        INTEGER

@@ -151,6 +151,8 @@ pub(crate) struct Transaction {
     pub(crate) decision: Option<Decision>,
     /// Of the certificate that was issued.
     pub(crate) serial: Option<Vec<u8>>,
+    /// The key that was made for it: the DER of an EncryptedKey.
+    pub(crate) private_key: Option<Vec<u8>>,
     pub(crate) began_s: u64,
     /// When the peer is late, while the transaction is open.
     pub(crate) deadline_s: u64,
@@ -183,6 +185,7 @@ impl Transaction {
             polls_left: 0,
             decision: None,
             serial: None,
+            private_key: None,
             began_s: now_s,
             deadline_s: now_s,
             was_open: false,
@@ -198,7 +201,7 @@ impl Transaction {
 macro_rules! columns {
     () => {
         "id, body, profile, is_vouched, state, signer, mac_reference, protection_alg, peer_nonce, sender_nonce, \
-         answered_nonce, message, subject, polls_left, decision, denial, serial, began_s, deadline_s"
+         answered_nonce, message, subject, polls_left, decision, denial, serial, private_key, began_s, deadline_s"
     };
 }
 
@@ -241,12 +244,12 @@ impl Store {
             "INSERT INTO transactions (",
             columns!(),
             ", ended_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
              ON CONFLICT (id) DO UPDATE SET state = excluded.state, peer_nonce = excluded.peer_nonce,
                  sender_nonce = excluded.sender_nonce, answered_nonce = excluded.answered_nonce,
                  message = excluded.message, polls_left = excluded.polls_left, decision = excluded.decision,
-                 denial = excluded.denial, serial = excluded.serial, deadline_s = excluded.deadline_s,
-                 ended_s = excluded.ended_s",
+                 denial = excluded.denial, serial = excluded.serial, private_key = excluded.private_key,
+                 deadline_s = excluded.deadline_s, ended_s = excluded.ended_s",
         ))?;
         upsert.execute(params![
             transaction.id,
@@ -266,6 +269,7 @@ impl Store {
             decision,
             denial,
             transaction.serial,
+            transaction.private_key,
             transaction.began_s,
             is_open.then_some(transaction.deadline_s),
             (!is_open).then_some(now_s),
@@ -298,7 +302,7 @@ impl Store {
         self.forgot_s.set(now_s);
         let mut update = self.connection.prepare_cached(
             "UPDATE transactions SET signer = NULL, mac_reference = NULL, protection_alg = '', peer_nonce = x'',
-                 sender_nonce = x'', answered_nonce = NULL, message = NULL
+                 sender_nonce = x'', answered_nonce = NULL, message = NULL, private_key = NULL
              WHERE ended_s < ?1 AND protection_alg <> ''",
         )?;
         update.execute([now_s.saturating_sub(REMEMBERED_S)])?;
@@ -334,8 +338,9 @@ fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
         polls_left: row.get(13)?,
         decision,
         serial: row.get(16)?,
-        began_s: row.get(17)?,
-        deadline_s: row.get::<_, Option<u64>>(18)?.unwrap_or_default(),
+        private_key: row.get(17)?,
+        began_s: row.get(18)?,
+        deadline_s: row.get::<_, Option<u64>>(19)?.unwrap_or_default(),
         was_open: state.is_open(),
     })
 }
@@ -375,15 +380,22 @@ mod tests {
     fn who_took_part_is_forgotten_after_a_while_and_that_there_was_something_never() {
         let store = Store::in_memory().unwrap();
         let mut transaction = open(&store, b"a", 10);
-        transaction.state = State::Confirmed;
+        transaction.state = State::ImplicitlyConfirmed;
+        transaction.private_key = Some(vec![7]);
         store.save(&mut transaction, 20).unwrap();
+        let again = store.transaction(b"a").unwrap().unwrap();
+        assert_eq!(again.private_key.as_deref(), Some([7].as_slice()));
         assert_eq!(store.open_transaction_count(), 0);
         assert!(store.due_transaction(1_000).unwrap().is_none());
         store.forget(20 + REMEMBERED_S).unwrap();
-        assert_eq!(store.transaction(b"a").unwrap().unwrap().state, State::Confirmed);
+        let state = store.transaction(b"a").unwrap().unwrap().state;
+        assert_eq!(state, State::ImplicitlyConfirmed);
         store.forget(21 + REMEMBERED_S + FORGET_INTERVAL_S).unwrap();
         assert!(store.transaction(b"a").unwrap().is_none());
         assert!(store.has_transaction(b"a").unwrap() && !store.has_transaction(b"b").unwrap());
+        let kept = "SELECT count(*) FROM transactions WHERE private_key IS NOT NULL";
+        let kept: u32 = store.connection.query_row(kept, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 0);
     }
 
     #[test]

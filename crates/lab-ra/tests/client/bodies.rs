@@ -1,8 +1,8 @@
 //! Bodies, right ones unless they are changed, and what comes back.
 
 use cmp_message::{
-    AttributeTypeAndValue, CertConfirmContent, CertId, CertOrEncCert, CertReqMsg, CertRequest, CertStatus,
-    CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus,
+    AttributeTypeAndValue, CMP_2021, CertConfirmContent, CertId, CertOrEncCert, CertReqMsg, CertRequest,
+    CertStatus, CertTemplate, Exact, InfoTypeAndValue, PkiBody, PkiFailure, PkiHeader, PkiMessage, PkiStatus,
     PkiStatusInfo, PollReq, PopoSigningKey, ProofOfPossession, Raw, RevDetails, cert_conf_hash,
     certificate::Certificate,
     crypto::{AwsLc, Crypto, HashAlgorithm, SigningKey, aws_lc::SoftKey},
@@ -12,7 +12,7 @@ use der::{
     asn1::{BitString, Int, SetOfVec},
     referenced::RefToOwned,
 };
-use spki::SubjectPublicKeyInfoOwned;
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoOwned};
 use x509_cert::{
     attr::Attribute,
     ext::{Extension, pkix::name::GeneralName},
@@ -38,6 +38,34 @@ pub fn request(key: &SoftKey, subject: &str, change: impl FnOnce(&mut CertTempla
             controls: None,
         },
     )
+}
+
+/// A request for a certificate and a key of this type, or of the server's choice.
+pub fn request_for_key(subject: &str, algorithm: Option<AlgorithmIdentifierRef<'_>>) -> CertReqMsg {
+    let public_key = algorithm.map(|algorithm| SubjectPublicKeyInfoOwned {
+        algorithm: algorithm.ref_to_owned(),
+        subject_public_key: BitString::from_bytes(&[]).unwrap(),
+    });
+    let cert_template = CertTemplate {
+        subject: Some(name(subject)),
+        public_key,
+        ..CertTemplate::default()
+    };
+    CertReqMsg {
+        cert_req: Exact::new(CertRequest {
+            cert_req_id: 0,
+            cert_template,
+            controls: None,
+        })
+        .unwrap(),
+        popo: None,
+        reg_info: None,
+    }
+}
+
+/// A header of version 3.
+pub fn version_3(header: &mut PkiHeader) {
+    header.pvno = CMP_2021;
 }
 
 /// A kur's request for the certificate after `old`.

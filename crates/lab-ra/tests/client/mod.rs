@@ -1,9 +1,11 @@
 //! A client that builds each message by hand, so that it can build wrong ones. Each test uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod bodies;
+mod delivered;
 
 pub use bodies::*;
+pub use delivered::*;
 
 use cmp_message::{
     BodyType, CMP_2021, PkiBody, PkiHeader, PkiMessage, Raw,

@@ -12,6 +12,7 @@
 
 #[path = "../client/mod.rs"]
 mod client;
+mod delivery;
 mod general;
 mod header;
 mod nested;

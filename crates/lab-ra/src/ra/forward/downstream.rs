@@ -1,7 +1,7 @@
 //! What end entities send: who sent it, and whether it may pass.
 
 use cmp_message::{
-    BodyType, PkiBody, PkiFailure, RevReqContent,
+    BodyType, CertReqMsg, PkiBody, PkiFailure, RevReqContent,
     certificate::{Certificate, names_match},
     crypto::AwsLc,
     validate::{Accept, Authenticated, Context, Stage, ValidationError, validate},
@@ -12,7 +12,7 @@ use der::Encode;
 use super::{Failure, Forward, Forwarder, Incoming, bad_request, transaction_id};
 use crate::{
     pki::ID_KP_CMC_RA,
-    ra::{Refusal, RequestKind},
+    ra::{Refusal, RequestKind, check::Requester},
     store::Peer,
 };
 
@@ -86,8 +86,8 @@ impl Forwarder {
             PkiBody::Genm(_) => {}
             body => self.check_request(incoming, body, peer)?,
         }
-        // RFC 9483 §5.2.1: the original protection of a kur is needed behind.
-        let keeps = incoming.body_type() == BodyType::Kur;
+        // RFC 9483 §5.2.1: the original protection of a kur is needed behind; and a key is made for whoever it names.
+        let keeps = incoming.body_type() == BodyType::Kur || asks_for_key(&incoming.message.body);
         Ok(match configured {
             Forward::Replaced | Forward::RaVerified if keeps => Forward::Nested,
             configured => configured,
@@ -108,9 +108,13 @@ impl Forwarder {
             _ => return Err(bad_request("this kind of message asks for no certificate").into()),
         };
         let (request, order) = self.config.order(incoming.now_s, profile, kind, content, peer)?;
-        let ra_verifies = kind != RequestKind::Kur && self.is_ra(peer);
+        let requester = Requester {
+            peer,
+            is_ra: kind != RequestKind::Kur && self.is_ra(peer),
+            is_vouched: false,
+        };
         self.config
-            .check_proof_of_possession(request, order.public_key(), ra_verifies)?;
+            .check_key(request, incoming.header().pvno, order.key(), &requester)?;
         Ok(())
     }
 
@@ -143,6 +147,13 @@ impl Forwarder {
             }
         }
     }
+}
+
+fn asks_for_key(body: &PkiBody) -> bool {
+    let (PkiBody::Ir(content) | PkiBody::Cr(content)) = body else {
+        return false;
+    };
+    content.iter().any(CertReqMsg::asks_for_key)
 }
 
 pub(super) fn protection_alg(incoming: &Incoming<'_>) -> Result<ObjectIdentifier, Refusal> {
