@@ -55,9 +55,14 @@ impl PkiMessage {
         Ok(self)
     }
 
-    /// Decodes a whole message; bytes behind it are an error.
+    /// Decodes a whole message; bytes behind it are an error, and so is what is not written as DER writes it.
     pub fn from_bytes(bytes: &[u8]) -> der::Result<Self> {
-        Self::from_der(bytes)
+        let message = Self::from_der(bytes)?;
+        if message.to_der()? == bytes {
+            Ok(message)
+        } else {
+            Err(Tag::Sequence.value_error().into())
+        }
     }
 
     /// Encodes the message. Header and body are written as they came in.

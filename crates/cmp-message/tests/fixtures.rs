@@ -95,3 +95,9 @@ fn a_message_with_an_indefinite_length_is_refused() {
     bytes[1] = 0x80;
     assert!(PkiMessage::from_bytes(&bytes).is_err());
 }
+
+/// Found by the fuzz target `pki_message`: it decodes, and would be written two bytes shorter.
+#[test]
+fn what_is_not_written_as_der_writes_it_is_refused() {
+    PkiMessage::from_bytes(include_bytes!("data/not-der.bin")).unwrap_err();
+}
