@@ -1,13 +1,14 @@
 //! Configuration: a TOML file, flags over it, and an explanation of what is wrong with either.
 
+mod route;
+
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use cmp_binding::{VENDOR_ID, csms};
-use hyper::Uri;
 use ocpp_rpc::ws::{Limits, ServerOptions};
 use serde::Deserialize;
 
-use crate::ra;
+pub use route::RouteConfig;
 
 /// All that the bridge can be told. Every number has its unit in its name; what is not said has a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,43 +60,6 @@ pub enum Mode {
     /// It is a small CSMS itself.
     #[default]
     Standalone,
-}
-
-/// An RA.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteConfig {
-    /// `http://HOST[:PORT]/PATH`, one or several. The later ones serve where the earlier cannot be reached; all messages
-    /// of a transaction go to one.
-    pub urls: Vec<String>,
-    /// Milliseconds to connect. Default 5,000.
-    #[serde(default = "connect_timeout_ms")]
-    pub connect_timeout_ms: u64,
-    /// Milliseconds to answer. Default 30,000.
-    #[serde(default = "response_timeout_ms")]
-    pub response_timeout_ms: u64,
-    /// Requests at a time. Default 64.
-    #[serde(default = "max_concurrent")]
-    pub max_concurrent: usize,
-    /// Bytes of an answer that are read at most. Default 65,536.
-    #[serde(default = "max_response_bytes")]
-    pub max_response_bytes: usize,
-}
-
-fn connect_timeout_ms() -> u64 {
-    5_000
-}
-
-fn response_timeout_ms() -> u64 {
-    30_000
-}
-
-fn max_concurrent() -> usize {
-    64
-}
-
-fn max_response_bytes() -> usize {
-    65_536
 }
 
 impl Default for Config {
@@ -199,13 +163,7 @@ impl Config {
         let (name, urls) = text.split_once('=').ok_or_else(error)?;
         let name = name.parse().map_err(|_| error())?;
         let urls = urls.split(',').map(Into::into).collect();
-        let route = RouteConfig {
-            urls,
-            connect_timeout_ms: connect_timeout_ms(),
-            response_timeout_ms: response_timeout_ms(),
-            max_concurrent: max_concurrent(),
-            max_response_bytes: max_response_bytes(),
-        };
+        let route = RouteConfig::to(urls);
         self.routes.insert(name, route);
         Ok(())
     }
@@ -219,23 +177,7 @@ impl Config {
             return Err(ConfigError::NoRoute);
         }
         for (name, route) in &self.routes {
-            let error = |url: &str, reason| ConfigError::Url {
-                route: name.as_str().into(),
-                url: url.into(),
-                reason,
-            };
-            if route.urls.is_empty() {
-                return Err(error("", "urls is empty"));
-            }
-            for url in &route.urls {
-                parse_url(url).map_err(|reason| error(url, reason))?;
-            }
-            range(
-                "max_concurrent",
-                route.max_concurrent as u64,
-                1..=100_000,
-                "1 to 100,000",
-            )?;
+            route.check(name.as_str())?;
         }
         let unit = self.unit_bytes as u64;
         range(
@@ -330,41 +272,6 @@ impl Config {
             },
             ..csms::Config::default()
         }
-    }
-}
-
-impl RouteConfig {
-    pub(crate) fn to_ra(&self) -> ra::Route {
-        let urls = self.urls.iter().filter_map(|url| parse_url(url).ok()).collect();
-        ra::Route::new(
-            urls,
-            ra::Limits {
-                connect_timeout: Duration::from_millis(self.connect_timeout_ms),
-                response_timeout: Duration::from_millis(self.response_timeout_ms),
-                max_response_bytes: self.max_response_bytes,
-                concurrency: self.max_concurrent,
-            },
-        )
-    }
-}
-
-fn parse_url(url: &str) -> Result<Uri, &'static str> {
-    let uri: Uri = url
-        .trim()
-        .parse()
-        .map_err(|_| "not a URL; it looks like http://ra.example:8080/pkix/")?;
-    match uri.scheme_str() {
-        // It would be in every log line, and is not sent either.
-        Some("http")
-            if uri
-                .authority()
-                .is_some_and(|authority| authority.as_str().contains('@')) =>
-        {
-            Err("a URL with a password is not taken")
-        }
-        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("https") => Err("https is not supported yet; end TLS in front of the RA"),
-        _ => Err("not an http:// URL; it looks like http://ra.example:8080/pkix/"),
     }
 }
 
