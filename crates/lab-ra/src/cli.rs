@@ -321,8 +321,9 @@ fn hex(text: &str) -> Result<Serial, &'static str> {
 
 fn poll_after(text: &str) -> Result<(u32, u32), &'static str> {
     let numbers = text.split_once(',').and_then(|(polls, check_after_s)| {
-        let check_after_s = check_after_s.parse::<u32>().ok().filter(|s| *s > 0);
+        let check_after_s = check_after_s.parse::<u32>().ok();
+        let check_after_s = check_after_s.filter(|s| (1..=31_536_000).contains(s));
         Some((polls.parse().ok()?, check_after_s?))
     });
-    numbers.ok_or("a delay is written N,SECONDS, with SECONDS of at least 1")
+    numbers.ok_or("a delay is written N,SECONDS, with SECONDS from 1 to 31536000")
 }

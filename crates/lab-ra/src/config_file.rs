@@ -12,6 +12,7 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 use x509_cert::name::Name;
@@ -23,6 +24,7 @@ use crate::{
 };
 
 const DAY_S: u64 = 86_400;
+const YEAR_S: u64 = 365 * DAY_S;
 /// `rsa` beside the types that keys are made of.
 const RSA: &str = "rsa";
 
@@ -58,6 +60,9 @@ pub enum ConfigError {
     /// A file is not PEM with certificates.
     #[error("{} has no certificate in PEM, or a damaged one", .0.display())]
     Certificate(PathBuf),
+    /// A shared secret or its reference is empty, or the reference is that of another one.
+    #[error("secret: reference and value are not empty, and no two references are the same")]
+    Secret,
     /// A number that is out of range.
     #[error("{key} is out of range")]
     Range {
@@ -212,6 +217,17 @@ impl Text {
     fn check(self, folder: &Path) -> Result<ConfigFile, ConfigError> {
         let mut ra = RaConfig::default();
         self.choose(&mut ra);
+        check_range("confirm_wait_s", ra.confirm_wait_s, 0..=YEAR_S)?;
+        check_range("poll_grace_s", ra.poll_grace_s, 0..=YEAR_S)?;
+        check_range("crl.lifetime_s", ra.crl_lifetime_s, 1..=YEAR_S)?;
+        for secret in &self.secret {
+            let reference = secret.reference.clone().into_bytes();
+            let value = Secret::new(secret.value.as_bytes().to_vec());
+            let is_empty = reference.is_empty() || secret.value.is_empty();
+            if is_empty || ra.secrets.insert(reference, value).is_some() {
+                return Err(ConfigError::Secret);
+            }
+        }
         if let Some(names) = &self.signature_algorithms {
             ra.signature_algorithms = names
                 .iter()
@@ -246,7 +262,7 @@ impl Text {
         })
     }
 
-    /// What needs no check.
+    /// What needs no check before it is chosen.
     fn choose(&self, ra: &mut RaConfig) {
         match self.implicit_confirm {
             Some(ImplicitConfirmText::Grant) => ra.implicit_confirm = ImplicitConfirm::Grant,
@@ -262,10 +278,6 @@ impl Text {
             Some(KeyGenerationText::Refuse) => ra.key_generation = KeyGeneration::Refuse,
             Some(KeyGenerationText::Allow) => ra.key_generation = KeyGeneration::Allow,
             None => {}
-        }
-        for secret in &self.secret {
-            let value = Secret::new(secret.value.as_bytes().to_vec());
-            ra.secrets.insert(secret.reference.clone().into_bytes(), value);
         }
         set(&mut ra.confirm_wait_s, self.confirm_wait_s);
         set(&mut ra.poll_grace_s, self.poll_grace_s);
@@ -297,11 +309,7 @@ impl InitialText {
 
 impl PollText {
     fn choose(&self, ra: &mut RaConfig) -> Result<(), ConfigError> {
-        if self.check_after_s == 0 {
-            return Err(ConfigError::Range {
-                key: "poll.check_after_s",
-            });
-        }
+        check_range("poll.check_after_s", self.check_after_s.into(), 1..=YEAR_S)?;
         ra.poll_after = Some(PollAfter {
             polls: self.polls,
             check_after_s: self.check_after_s,
@@ -321,9 +329,7 @@ impl ProfileText {
     fn check(&self, base: &Profile) -> Result<Profile, ConfigError> {
         let mut profile = base.clone();
         if let Some(days) = self.days {
-            if days == 0 {
-                return Err(ConfigError::Range { key: "days" });
-            }
+            check_range("days", days.into(), 1..=36_500)?;
             profile.certificate_lifetime_s = u64::from(days) * DAY_S;
         }
         if let Some(names) = &self.key_algorithms {
@@ -394,6 +400,13 @@ fn known<T: Copy>(key: &'static str, name: &str, all: &[(&str, T)]) -> Result<T,
             key,
             name: name.into(),
         })
+}
+
+fn check_range(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+    match range.contains(&value) {
+        true => Ok(()),
+        false => Err(ConfigError::Range { key }),
+    }
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {
