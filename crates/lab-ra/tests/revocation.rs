@@ -12,7 +12,8 @@ mod client;
 
 use client::*;
 use cmp_message::{
-    BodyType, CertId, PkiBody, PkiMessage, PkiStatus, certificate::Certificate, crl::Crl, crypto::AwsLc,
+    BodyType, CertId, PkiBody, PkiFailure, PkiMessage, PkiStatus, certificate::Certificate, crl::Crl,
+    crypto::AwsLc,
 };
 use der::{Decode, Encode};
 use lab_ra::{CertificateStatus, Ra, RevocationReason, RevokeError};
@@ -123,10 +124,7 @@ fn a_certificate_on_hold_asks_for_nothing_and_updates_again_afterwards() {
     let kur = || PkiBody::Kur(vec![update(&key(), "CN=CS-1", &old)]);
     client.send(&mut ra, rr(&certificate, Some(6)));
     client.begin();
-    assert_eq!(
-        failure(&client.send(&mut ra, kur())),
-        cmp_message::PkiFailure::CertRevoked
-    );
+    assert_eq!(failure(&client.send(&mut ra, kur())), PkiFailure::CertRevoked);
     client.begin();
     client.send(&mut ra, rr(&certificate, Some(8)));
     client.begin();
@@ -148,6 +146,24 @@ fn an_ra_revokes_for_others_and_ends_their_hold() {
         assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
         assert_eq!(status_of(&lab, &certificate), status);
     }
+}
+
+#[test]
+fn what_is_not_confirmed_yet_is_revoked_for_good_or_not_at_all() {
+    let mut lab = ra(|_| {});
+    let mut station = Client::with_idevid(&lab, "CS-1");
+    let wanted = PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]);
+    let certificate = issued(&station.send(&mut lab, wanted));
+    let mut other = Client::with_issued(&lab, "CN=RA", true);
+    let answer = other.send(&mut lab, rr(&certificate, Some(6)));
+    assert_eq!(failure(&answer), PkiFailure::BadCertId);
+    assert_eq!(status_of(&lab, &certificate), CertificateStatus::Issued);
+    other.begin();
+    let answer = other.send(&mut lab, rr(&certificate, Some(1)));
+    assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
+    let answer = station.send(&mut lab, cert_conf(&certificate));
+    assert_eq!(failure(&answer), PkiFailure::CertRevoked);
+    assert_eq!(status_of(&lab, &certificate), CertificateStatus::Revoked);
 }
 
 #[test]

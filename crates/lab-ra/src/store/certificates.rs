@@ -81,6 +81,10 @@ impl CertificateRecord {
                 Err(RevokeError::AlreadyRevoked)
             }
             _ if reason == RevocationReason::RemoveFromCrl => Err(RevokeError::NotOnHold),
+            // What ends a suspension would confirm it.
+            CertificateStatus::Issued if reason == RevocationReason::CertificateHold => {
+                Err(RevokeError::NotConfirmed)
+            }
             _ => Ok(()),
         }
     }
@@ -99,6 +103,9 @@ pub enum RevokeError {
     /// Only a suspension can be ended.
     #[error("the certificate is not on hold")]
     NotOnHold,
+    /// Only what is confirmed can be suspended.
+    #[error("the certificate is not confirmed yet")]
+    NotConfirmed,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
