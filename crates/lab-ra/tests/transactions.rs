@@ -258,6 +258,25 @@ fn a_poll_req_whose_answer_got_lost_is_answered_again_and_leaves_the_nonce_as_it
 }
 
 #[test]
+fn an_answer_that_is_given_again_says_again_that_the_certificate_was_modified() {
+    let delay = PollAfter {
+        polls: 0,
+        check_after_s: 9,
+    };
+    let mut ra = ra(|config| config.poll_after = Some(delay));
+    let mut client = Client::with_idevid(&ra, "CS-1");
+    let wanted = request(&key(), "CN=CS-1", |template| {
+        template.extensions = Some(vec![extension("1.2.3.4", false, &[5, 0])]);
+    });
+    client.send(&mut ra, PkiBody::Ir(vec![wanted]));
+    let poll_req = client.message(poll_req(), |_| {});
+    for _ in 0..2 {
+        let answer = client.take(NOW_S, &poll_req, &ra.handle(NOW_S, &poll_req));
+        assert_eq!(status(&answer).status, PkiStatus::GRANTED_WITH_MODS);
+    }
+}
+
+#[test]
 fn the_protection_algorithm_does_not_change_within_a_transaction() {
     let mut ra = ra(|_| {});
     let mut client = Client::with_secret(&ra, "s3cret", MacAlgorithm::password_based_mac([7; 16]));

@@ -1,8 +1,6 @@
 //! Does what was asked for. An RA whose CA is elsewhere does something else here.
 
-use cmp_message::{
-    CertOrEncCert, CertifiedKeyPair, InfoTypeAndValue, PkiBody, PkiStatus, PkiStatusInfo, Raw, general,
-};
+use cmp_message::{CertOrEncCert, CertifiedKeyPair, InfoTypeAndValue, PkiBody, PkiStatus, Raw, general};
 use der::asn1::Null;
 
 use super::{
@@ -72,11 +70,7 @@ impl Ra {
         transaction.sender_nonce = exchange.nonce.clone();
         transaction.message = None;
         self.store.save(&mut transaction, now_s)?;
-        let status = match issued.modified {
-            true => PkiStatus::GRANTED_WITH_MODS,
-            false => PkiStatus::ACCEPTED,
-        };
-        self.hand_out(&transaction, issue.kind, status.into(), &issued.certificate)
+        self.hand_out(&transaction, issue.kind, &issued.certificate)
     }
 
     /// Issues and records a certificate; its key is made before it where the order says so.
@@ -114,6 +108,7 @@ impl Ra {
         );
         transaction.serial = Some(issued.serial.to_vec());
         transaction.private_key = private_key;
+        transaction.is_modified = issued.modified;
         Ok(issued)
     }
 
@@ -122,7 +117,6 @@ impl Ra {
         &self,
         transaction: &Transaction,
         kind: RequestKind,
-        status: PkiStatusInfo,
         certificate: &[u8],
     ) -> Result<Reply, Failure> {
         // A root that comes under a signature is no trust anchor unless the receiver knows the signer for one who may
@@ -142,7 +136,11 @@ impl Ra {
                 info_value: Some(generalized_time(transaction.deadline_s)?),
             },
         };
-        let mut reply = Reply::certificate_response(kind, status, Some(pair), ca_pubs);
+        let status = match transaction.is_modified {
+            true => PkiStatus::GRANTED_WITH_MODS,
+            false => PkiStatus::ACCEPTED,
+        };
+        let mut reply = Reply::certificate_response(kind, status.into(), Some(pair), ca_pubs);
         reply.general_info = vec![info];
         Ok(reply)
     }

@@ -1,6 +1,6 @@
 //! pollReq and pollRep (RFC 9483 §4.4).
 
-use cmp_message::{PkiBody, PkiFailure, PkiMessage, PkiStatus, PollRep, PollReqContent};
+use cmp_message::{PkiBody, PkiFailure, PkiMessage, PollRep, PollReqContent};
 use der::asn1::Null;
 
 use super::{
@@ -93,7 +93,7 @@ impl Ra {
         let record = record.ok_or(StoreError::Damaged("transactions.serial"))?;
         let kind = RequestKind::from_name(&transaction.body);
         let kind = kind.ok_or(StoreError::Damaged("transactions.body"))?;
-        self.hand_out(transaction, kind, PkiStatus::ACCEPTED.into(), &record.certificate)
+        self.hand_out(transaction, kind, &record.certificate)
     }
 }
 

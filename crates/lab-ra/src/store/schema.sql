@@ -56,6 +56,7 @@ CREATE TABLE transactions (
     denial         TEXT,                      -- what the peer is told
     serial         BLOB,                      -- of the certificate that was issued
     private_key    BLOB,                      -- that was made for it: an EncryptedKey, until the transaction is over
+    is_modified    INTEGER NOT NULL,          -- it is not all that was asked for
     began_s        INTEGER NOT NULL,
     deadline_s     INTEGER,                   -- NULL once it is over
     ended_s        INTEGER

@@ -153,6 +153,8 @@ pub(crate) struct Transaction {
     pub(crate) serial: Option<Vec<u8>>,
     /// The key that was made for it: the DER of an EncryptedKey.
     pub(crate) private_key: Option<Vec<u8>>,
+    /// The certificate is not all that was asked for.
+    pub(crate) is_modified: bool,
     pub(crate) began_s: u64,
     /// When the peer is late, while the transaction is open.
     pub(crate) deadline_s: u64,
@@ -186,6 +188,7 @@ impl Transaction {
             decision: None,
             serial: None,
             private_key: None,
+            is_modified: false,
             began_s: now_s,
             deadline_s: now_s,
             was_open: false,
@@ -201,7 +204,8 @@ impl Transaction {
 macro_rules! columns {
     () => {
         "id, body, profile, is_vouched, state, signer, mac_reference, protection_alg, peer_nonce, sender_nonce, \
-         answered_nonce, message, subject, polls_left, decision, denial, serial, private_key, began_s, deadline_s"
+         answered_nonce, message, subject, polls_left, decision, denial, serial, private_key, is_modified, began_s, \
+         deadline_s"
     };
 }
 
@@ -244,12 +248,13 @@ impl Store {
             "INSERT INTO transactions (",
             columns!(),
             ", ended_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                 ?22)
              ON CONFLICT (id) DO UPDATE SET state = excluded.state, peer_nonce = excluded.peer_nonce,
                  sender_nonce = excluded.sender_nonce, answered_nonce = excluded.answered_nonce,
                  message = excluded.message, polls_left = excluded.polls_left, decision = excluded.decision,
                  denial = excluded.denial, serial = excluded.serial, private_key = excluded.private_key,
-                 deadline_s = excluded.deadline_s, ended_s = excluded.ended_s",
+                 is_modified = excluded.is_modified, deadline_s = excluded.deadline_s, ended_s = excluded.ended_s",
         ))?;
         upsert.execute(params![
             transaction.id,
@@ -270,6 +275,7 @@ impl Store {
             denial,
             transaction.serial,
             transaction.private_key,
+            transaction.is_modified,
             transaction.began_s,
             is_open.then_some(transaction.deadline_s),
             (!is_open).then_some(now_s),
@@ -339,8 +345,9 @@ fn transaction(row: &Row<'_>) -> Result<Transaction, StoreError> {
         decision,
         serial: row.get(16)?,
         private_key: row.get(17)?,
-        began_s: row.get(18)?,
-        deadline_s: row.get::<_, Option<u64>>(19)?.unwrap_or_default(),
+        is_modified: row.get(18)?,
+        began_s: row.get(19)?,
+        deadline_s: row.get::<_, Option<u64>>(20)?.unwrap_or_default(),
         was_open: state.is_open(),
     })
 }
