@@ -107,7 +107,7 @@ fn a_hold_is_ended_by_remove_from_crl_or_becomes_a_revocation_for_good() {
     ] {
         client.begin();
         let answer = client.send(&mut ra, rr(&certificate, Some(reason)));
-        assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
+        assert_eq!(status(&answer).status, PkiStatus::ACCEPTED);
         assert_eq!(status_of(&ra, &certificate), status);
         let is_listed = crl(&mut ra, NOW_S + 100).contains(&serial(&certificate));
         assert_eq!(is_listed, status == CertificateStatus::Revoked);
@@ -143,7 +143,7 @@ fn an_ra_revokes_for_others_and_ends_their_hold() {
     ] {
         other.begin();
         let answer = other.send(&mut lab, rr(&certificate, Some(reason)));
-        assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
+        assert_eq!(status(&answer).status, PkiStatus::ACCEPTED);
         assert_eq!(status_of(&lab, &certificate), status);
     }
 }
@@ -160,7 +160,7 @@ fn what_is_not_confirmed_yet_is_revoked_for_good_or_not_at_all() {
     assert_eq!(status_of(&lab, &certificate), CertificateStatus::Issued);
     other.begin();
     let answer = other.send(&mut lab, rr(&certificate, Some(1)));
-    assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
+    assert_eq!(status(&answer).status, PkiStatus::ACCEPTED);
     let answer = station.send(&mut lab, cert_conf(&certificate));
     assert_eq!(failure(&answer), PkiFailure::CertRevoked);
     assert_eq!(status_of(&lab, &certificate), CertificateStatus::Revoked);
@@ -226,7 +226,7 @@ fn what_another_process_revokes_is_revoked_here() {
     ));
     let old = Certificate::from_der(certificate.as_slice()).unwrap();
     let answer = client.send(&mut ra, PkiBody::Kur(vec![update(&key(), "CN=CS-1", &old)]));
-    assert_eq!(failure(&answer), cmp_message::PkiFailure::CertRevoked);
+    assert_eq!(failure(&answer), PkiFailure::CertRevoked);
     assert_eq!(reasons(&crl(&mut ra, NOW_S)), [Some(vec![10, 1, 5])]);
 }
 
