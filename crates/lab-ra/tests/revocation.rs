@@ -107,7 +107,7 @@ fn a_hold_is_ended_by_remove_from_crl_or_becomes_a_revocation_for_good() {
     ] {
         client.begin();
         let answer = client.send(&mut ra, rr(&certificate, Some(reason)));
-        assert_eq!(status(&answer).status, PkiStatus::ACCEPTED);
+        assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
         assert_eq!(status_of(&ra, &certificate), status);
         let is_listed = crl(&mut ra, NOW_S + 100).contains(&serial(&certificate));
         assert_eq!(is_listed, status == CertificateStatus::Revoked);
@@ -143,7 +143,7 @@ fn an_ra_revokes_for_others_and_ends_their_hold() {
     ] {
         other.begin();
         let answer = other.send(&mut lab, rr(&certificate, Some(reason)));
-        assert_eq!(status(&answer).status, PkiStatus::ACCEPTED);
+        assert_eq!(client::status(&answer).status, PkiStatus::ACCEPTED);
         assert_eq!(status_of(&lab, &certificate), status);
     }
 }
