@@ -9,6 +9,7 @@ mod keys;
 mod message;
 mod ocpp;
 mod seeds;
+mod splice;
 
 pub use binding::{binding_csms, binding_station};
 pub use binding_sequence::binding_sequence;
@@ -18,3 +19,4 @@ pub use keys::{private_key, public_key};
 pub use message::{certificate, crl, pki_body, pki_message, validation};
 pub use ocpp::{data_transfer, ocpp_frame};
 pub use seeds::{TARGETS, Target, seeds};
+pub use splice::splice;

@@ -22,6 +22,7 @@ pub const TARGETS: &[Target] = &[
     ("binding_csms", crate::binding_csms),
     ("binding_sequence", crate::binding_sequence),
     ("client_sequence", crate::client_sequence),
+    ("splice", crate::splice),
 ];
 
 /// The seeds of the target of this name, each with a file name.
@@ -41,6 +42,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "binding_csms" => texts(CSMS),
         "binding_sequence" => sequences(),
         "client_sequence" => client_sequences(),
+        "splice" => splices(),
         _ => Vec::new(),
     }
 }
@@ -83,6 +85,25 @@ fn client_sequences() -> Vec<(String, Vec<u8>)> {
     all.enumerate()
         .map(|(n, bytes)| (format!("client-{n}"), bytes))
         .collect()
+}
+
+/// Own calls beside those of a CSMS, late and broken answers, a boot; and frames as texts.
+fn splices() -> Vec<(String, Vec<u8>)> {
+    let led: [&[u8]; 4] = [
+        &[0, 3, 11, 0, 7, 0, 7, 0, 0, 4, 5, 0, 7, 0],
+        &[11, 0, 14, 200, 7, 0, 0xc7, 0, 0xe7, 0, 1, 129, 11, 0],
+        &[
+            0xb6, 0, 0x73, 0, 12, 0, 11, 0, 14, 40, 0xb6, 0, 0x63, 0, 10, 0, 13, 0,
+        ],
+        &[12, 0, 0xf0, 1, 0xf0, 2, 0xf0, 3, 14, 255, 5, 0, 0xb3, 0],
+    ];
+    let named = |(n, bytes): (usize, &&[u8])| (format!("splice-{n}"), bytes.to_vec());
+    let text = |(n, frame): (usize, &&str)| {
+        let lines = format!("#s{frame}\nc{frame}\np\nc{frame}\ns[4,\"-1\",\"X\"]\nt\nn\ns{frame}");
+        (format!("frames-{n}"), lines.into_bytes())
+    };
+    let texts = OCPP_FRAMES.iter().enumerate().map(text);
+    led.iter().enumerate().map(named).chain(texts).collect()
 }
 
 fn root() -> PathBuf {

@@ -10,6 +10,7 @@ use alloc::string::String;
 use core::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{ErrorCode, Version, frame, json};
@@ -119,6 +120,31 @@ impl<'a> Request<'a> {
     pub fn call_len(&self, id: &str) -> usize {
         frame::call_len(id, ACTION, self.payload_len())
     }
+}
+
+/// Whether a payload names `vendor_id`, in any case of ASCII letters. It need not be a request that [`Request::parse`]
+/// takes, and a `vendorId` that occurs twice is looked at twice.
+#[must_use]
+pub fn is_of_vendor(payload: &RawValue, vendor_id: &str) -> bool {
+    struct Names<'v>(&'v str);
+    impl<'a> Visitor<'a> for Names<'_> {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(self, mut members: A) -> Result<bool, A::Error> {
+            let mut found = false;
+            while let Some((name, value)) = members.next_entry::<Cow<'a, str>, &'a RawValue>()? {
+                found |= name == "vendorId"
+                    && frame::string(value).is_some_and(|text| text.eq_ignore_ascii_case(self.0));
+            }
+            Ok(found)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(payload.get());
+    payload.get().starts_with('{') && json.deserialize_map(Names(vendor_id)).unwrap_or(false)
 }
 
 /// The length in bytes of a request payload whose `data`, as JSON with quotes and escapes, has `data_json_len` bytes.
@@ -425,6 +451,26 @@ mod tests {
         let request = Request::parse(&payload).unwrap();
         assert_eq!(request.data.as_ref().unwrap().content(), r#"{"a":"\u00e4ä"}"#);
         assert!(request.message_id.is_none());
+    }
+
+    #[test]
+    fn the_vendor_is_known_even_where_the_request_is_broken() {
+        for (text, is) in [
+            (r#"{"vendorId":"V.x"}"#, true),
+            (r#"{"vendorId":"v.X","messageId":7}"#, true),
+            (r#"{"vendorId":"\u0056.x"}"#, true),
+            (r#"{"vendor\u0049d":"V.x"}"#, true),
+            (r#"{"vendorId":"a","vendorId":"V.x"}"#, true),
+            (r#"{"vendorId":"V.x","vendorId":"a"}"#, true),
+            (r#"{"vendorId":"V.xy"}"#, false),
+            (r#"{"vendorId":["V.x"]}"#, false),
+            (r#"{"VendorId":"V.x"}"#, false),
+            (r#"{"data":{"vendorId":"V.x"}}"#, false),
+            (r#"["V.x"]"#, false),
+            (r#""vendorId""#, false),
+        ] {
+            assert_eq!(is_of_vendor(&json(text), "V.x"), is, "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod event;
 
+pub use crate::own_id::OWN_ID_LEN;
 pub use event::{Dropped, Event, Outcome, RemoteError};
 
 use alloc::borrow::Cow;
@@ -16,12 +17,9 @@ use core::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::frame::{DESCRIPTION_MAX_CHARS, Failure, Fault, Frame, UNREADABLE_ID, Unreadable};
+use crate::frame::{Failure, Fault, Frame, UNREADABLE_ID, Unreadable};
+use crate::own_id::own_id;
 use crate::{ErrorCode, Version};
-
-/// The length in bytes of the message ids of own calls, which need no escapes: with it the size of a frame is known
-/// before the call is made.
-pub const OWN_ID_LEN: usize = 16;
 
 /// Limits and times of an [`Endpoint`].
 #[derive(Clone, Debug)]
@@ -186,11 +184,7 @@ impl Endpoint {
     /// The message id of an own call: [`OWN_ID_LEN`] characters of base64url.
     #[must_use]
     pub fn message_id(&self, call: CallId) -> String {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let letter = |bits: u64| LETTERS.get((bits & 63) as usize).copied().map_or('A', char::from);
-        let seed = (0..11).map(|at| letter(self.seed >> (6 * at)));
-        let count = (0..5).map(|at| letter(call.0 >> (6 * at)));
-        seed.chain(count).collect()
+        own_id(self.seed, call.0)
     }
 
     /// Answers a CALL of the peer with a CALLRESULT.
@@ -524,16 +518,7 @@ impl Endpoint {
         description: &'a str,
         frame: impl FnOnce(Failure<'a>) -> Frame<'a>,
     ) -> String {
-        let end = description
-            .char_indices()
-            .nth(DESCRIPTION_MAX_CHARS)
-            .map_or(description.len(), |(at, _)| at);
-        let failure = Failure {
-            id: id.into(),
-            code: code.name(self.config.version).into(),
-            description: description.get(..end).unwrap_or_default().into(),
-            details: None,
-        };
+        let failure = Failure::new(id, code, description, self.config.version);
         frame(failure).to_text()
     }
 

@@ -7,7 +7,7 @@ use core::fmt;
 use serde::de::{DeserializeSeed, Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::{ErrorCode, Version, json};
 
 /// The longest message id, in characters (1.6-J and 2.x Part 4, section 4.1.4).
 pub const MESSAGE_ID_MAX_CHARS: usize = 36;
@@ -65,6 +65,22 @@ pub struct Failure<'a> {
     pub description: Cow<'a, str>,
     /// Any JSON; `None` where the peer left it out.
     pub details: Option<&'a RawValue>,
+}
+
+impl<'a> Failure<'a> {
+    /// One without details; `description` is cropped at 255 characters.
+    pub(crate) fn new(id: &'a str, code: ErrorCode, description: &'a str, version: Version) -> Self {
+        let end = description
+            .char_indices()
+            .nth(DESCRIPTION_MAX_CHARS)
+            .map_or(description.len(), |(at, _)| at);
+        Self {
+            id: id.into(),
+            code: code.name(version).into(),
+            description: description.get(..end).unwrap_or_default().into(),
+            details: None,
+        }
+    }
 }
 
 impl<'a> Frame<'a> {

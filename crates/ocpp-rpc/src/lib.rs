@@ -4,6 +4,8 @@
 //!   received; they are never rebuilt.
 //! - [`Endpoint`]: one side of a connection as a value. Frames and the time go in, frames and events come out; one CALL
 //!   is outstanding per direction, everything queued is bounded.
+//! - [`Splice`]: a station's connection and the one to its CSMS passed on to each other as they are, with calls of an
+//!   own and DataTransfers of one vendor in between.
 //! - [`data_transfer`]: DataTransfer of the three versions, and the exact size of its frames.
 //! - [`Backoff`]: how long to wait before connecting again.
 //! - `ws` (feature `ws`): WebSocket client and server on tokio.
@@ -22,6 +24,8 @@ pub mod endpoint;
 mod error_code;
 pub mod frame;
 mod json;
+mod own_id;
+pub mod splice;
 mod version;
 #[cfg(feature = "ws")]
 pub mod ws;
@@ -31,4 +35,5 @@ pub use endpoint::Endpoint;
 pub use error_code::ErrorCode;
 pub use frame::Frame;
 pub use serde_json::value::RawValue;
+pub use splice::Splice;
 pub use version::Version;

@@ -64,7 +64,8 @@ pub enum Outcome {
     Error(RemoteError),
     /// Without an answer in time; whether the peer acted on it is not known.
     TimedOut,
-    /// By the end of the connection. `sent` tells whether the call had gone out before.
+    /// By the end of the connection, or as there was no place for it in time. `sent` tells whether the call had gone
+    /// out before.
     Disconnected {
         /// Whether the peer may have got it.
         sent: bool,
@@ -103,7 +104,7 @@ pub enum Dropped {
 }
 
 impl RemoteError {
-    pub(super) fn of(failure: &Failure<'_>) -> Self {
+    pub(crate) fn of(failure: &Failure<'_>) -> Self {
         Self {
             code_name: (*failure.code).into(),
             code: ErrorCode::from_name(&failure.code),
