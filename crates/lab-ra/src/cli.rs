@@ -79,8 +79,8 @@ pub(crate) enum Command {
     ///
     /// With --role ra it is an RA in front of another CMP server. DIR is then a folder that `issue --ra` made. Requests are
     /// checked as by a CA (protection, proof of possession, profile), then passed on; a request that fails is answered
-    /// here. Of the other options only --config, --keygen, --secret and --max-clock-skew count, and there are no paths for
-    /// profiles.
+    /// here. Of the other options only --config, --keygen, --secret, --manufacturer and --max-clock-skew count, and there are no
+    /// paths for profiles.
     Serve(ServeArgs),
     /// Answer the files of an RA: each message in DIR2/outbox into DIR2/inbox, in order, once.
     ///
@@ -208,7 +208,7 @@ pub(crate) struct SpoolArgs {
 /// How requests are answered.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
-    /// A configuration file in TOML, for all that options cannot say: profiles, RAs, other manufacturers, algorithms.
+    /// A configuration file in TOML, for all that options cannot say: profiles, algorithms, headers, CRLs.
     /// Options go before it. The file lab-ra.toml of the sources has every key with its explanation.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -237,6 +237,21 @@ pub(crate) struct PolicyArgs {
     /// Other users of this machine can see it in the list of processes; the configuration file keeps it from them.
     #[arg(long, value_name = "REF:VALUE")]
     pub(crate) secret: Vec<SecretArg>,
+    /// A PEM file with CAs of another manufacturer, whose certificates protect an ir or a p10cr as those of this lab's do;
+    /// may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manufacturer: Vec<PathBuf>,
+    /// A PEM file with RAs, or CAs of RAs, of elsewhere. With the extended key usage cmcRA they ask in the name of others, say
+    /// raVerified, revoke for others and put their protection around messages of others; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_ra: Vec<PathBuf>,
+    /// Make a first certificate with its key into DIR, as `issue` does, for a client that is to begin with one; nothing is
+    /// made where there is one already.
+    #[arg(long, value_name = "DIR", requires = "initial_subject")]
+    pub(crate) initial: Option<PathBuf>,
+    /// The subject of that certificate, such as CN=CS-1,O=Operator.
+    #[arg(long, value_name = "NAME", requires = "initial")]
+    pub(crate) initial_subject: Option<Name>,
     /// How long a certConf is waited for; a certificate without it is then recorded as expired, and is on the CRL.
     /// [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=31_536_000))]

@@ -6,6 +6,7 @@ use lab_ra::{
     Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, KeyGeneration, Pki, PkiError,
     PollAfter, Ra, RaConfig, RaService, RevocationReason, Store,
     http::{self, unix_now_s},
+    read_certificates,
 };
 use std::{
     fs,
@@ -163,7 +164,7 @@ fn ra(state: &Path, policy: &PolicyArgs) -> Result<Ra, Failure> {
 
 /// The configuration file with the options before it.
 fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), Failure> {
-    let (mut config, initial) = match &args.config {
+    let (mut config, mut initial) = match &args.config {
         None => (RaConfig::default(), None),
         Some(file) => {
             let file = ConfigFile::read(file)?;
@@ -205,6 +206,18 @@ fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), F
         config
             .secrets
             .insert(secret.reference.clone().into_bytes(), value);
+    }
+    for file in &args.manufacturer {
+        config.manufacturers.extend(read_certificates(file)?);
+    }
+    for file in &args.trusted_ra {
+        config.registration_authorities.extend(read_certificates(file)?);
+    }
+    if let (Some(out), Some(subject)) = (&args.initial, &args.initial_subject) {
+        initial = Some(InitialCertificate {
+            subject: subject.clone(),
+            out: out.clone(),
+        });
     }
     Ok((config, initial))
 }

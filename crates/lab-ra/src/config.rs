@@ -38,6 +38,9 @@ pub struct RaConfig {
     /// RAs, or CAs of RAs. With id-kp-cmcRA an RA speaks for others: it asks in their name, vouches for their proof of
     /// possession (raVerified) and revokes for them. An RA of this CA needs no mention.
     pub registration_authorities: Vec<Certificate>,
+    /// raVerified of an end entity counts if an RA has added its protection. RFC 9810 §5.2.8.1 keeps raVerified from end
+    /// entities; some test suites expect it.
+    pub nested_ra_verified: bool,
     /// Signatures that are accepted, as protection and as proof of possession.
     pub signature_algorithms: Vec<SignatureAlgorithm>,
     /// MACs that are accepted as protection, by the algorithm of protectionAlg.
@@ -75,6 +78,7 @@ impl Default for RaConfig {
             secrets: HashMap::new(),
             manufacturers: Vec::new(),
             registration_authorities: Vec::new(),
+            nested_ra_verified: false,
             signature_algorithms: SIGNATURE_ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
             mac_algorithms: vec![PASSWORD_BASED_MAC, PBMAC1],
             header: HeaderRules::default(),

@@ -83,7 +83,6 @@ pub struct ConfigFile {
 
 /// A certificate with its key for somebody who is to begin with one, as if handed over by an authenticated path.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct InitialCertificate {
     /// Its subject.
     pub subject: Name,
@@ -125,6 +124,7 @@ struct Text {
     max_transactions: Option<usize>,
     manufacturers: Vec<PathBuf>,
     registration_authorities: Vec<PathBuf>,
+    nested_ra_verified: Option<bool>,
     signature_algorithms: Option<Vec<String>>,
     mac_algorithms: Option<Vec<String>>,
     update_with_same_key: Option<bool>,
@@ -282,6 +282,7 @@ impl Text {
         set(&mut ra.confirm_wait_s, self.confirm_wait_s);
         set(&mut ra.poll_grace_s, self.poll_grace_s);
         set(&mut ra.max_transactions, self.max_transactions);
+        set(&mut ra.nested_ra_verified, self.nested_ra_verified);
         set(&mut ra.update_with_same_key, self.update_with_same_key);
         set(&mut ra.ca_pubs_under_signature, self.ca_pubs_under_signature);
         set(&mut ra.crl_lifetime_s, self.crl.lifetime_s);

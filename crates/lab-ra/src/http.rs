@@ -10,20 +10,43 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use http_body_util::LengthLimitError;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use std::{
+    error::Error,
     future::Future,
     io,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{Endpoint, Ra, RaService};
 
 /// The largest request that is read, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// Connections at the same time; more wait until one of them ends.
+pub const MAX_CONNECTIONS: usize = 500;
+/// The longest time that a request's header may take to arrive, and that a connection may be without a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time that a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection takes requests. A client that does not read its answers holds it no longer either.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
+/// The longest time that its last request may take.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait where the system has no connection to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest time that open requests may take to end when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const PKIXCMP: &str = "application/pkixcmp";
@@ -59,20 +82,74 @@ async fn serve_router<F>(listener: TcpListener, router: Router, stop: F) -> io::
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (stopped, mut is_stopped) = tokio::sync::watch::channel(());
-    let stop = async move {
-        stop.await;
-        drop(stopped);
-    };
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop);
-    tokio::select! {
-        ended = async { server.await } => ended,
-        () = async {
-            // An error says that the sender is gone: that is the sign.
-            let _ = is_stopped.changed().await;
-            tokio::time::sleep(DRAIN_TIMEOUT).await;
-        } => Ok(()),
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (stopping, is_stopping) = watch::channel(());
+    let mut tasks = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &connections) => accepted?,
+            () = &mut stop => break,
+        };
+        let Some((stream, permit)) = accepted else {
+            continue;
+        };
+        let (router, is_stopping) = (router.clone(), is_stopping.clone());
+        tasks.spawn(async move {
+            serve_connection(stream, router, is_stopping).await;
+            drop(permit);
+        });
+        while tasks.try_join_next().is_some() {}
     }
+    drop((listener, stopping));
+    // What is left after that is dropped.
+    let _ = timeout(DRAIN_TIMEOUT, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+    Ok(())
+}
+
+/// The next connection, as soon as there is room for it; `None` if there was none after all.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<Option<(TcpStream, OwnedSemaphorePermit)>> {
+    let permit = connections.clone().acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // It only takes longer without.
+            let _ = stream.set_nodelay(true);
+            Ok(Some((stream, permit)))
+        }
+        // The client is gone again, or there are no file descriptors for now.
+        Err(error) => {
+            tracing::debug!(%error, "no connection");
+            sleep(ACCEPT_PAUSE).await;
+            Ok(None)
+        }
+    }
+}
+
+/// Answers the requests of one connection, one after the other, for a while.
+async fn serve_connection(stream: TcpStream, router: Router, mut is_stopping: watch::Receiver<()>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        // A client may have said all and still listen.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let last = tokio::select! {
+        // Whatever ended it: there is nobody to tell.
+        _ = &mut connection => return,
+        // An error says that the sender is gone: that is the sign.
+        _ = is_stopping.changed() => DRAIN_TIMEOUT,
+        () = sleep(CONNECTION_LIFETIME) => LAST_REQUEST_TIMEOUT,
+    };
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(last, connection).await;
 }
 
 /// The routes alone, for those who have a server already.
@@ -138,9 +215,16 @@ async fn read(request: Request) -> Result<(Endpoint, Bytes), Response> {
     }
     match timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
         Ok(Ok(body)) => Ok((endpoint, body)),
-        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Ok(Err(error)) if is_too_long(&error) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body breaks off\n").into_response()),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    error
+        .source()
+        .is_some_and(|source| source.is::<LengthLimitError>())
 }
 
 fn pkixcmp(message: Vec<u8>) -> Response {

@@ -55,6 +55,7 @@ fn the_defaults_of_the_sample_are_those_of_the_program() {
     assert_eq!(sample.delayed, default.delayed);
     assert_eq!(sample.signature_algorithms, default.signature_algorithms);
     assert_eq!(sample.mac_algorithms, default.mac_algorithms);
+    assert_eq!(sample.nested_ra_verified, default.nested_ra_verified);
     assert_eq!(sample.update_with_same_key, default.update_with_same_key);
     assert_eq!(sample.ca_pubs_under_signature, default.ca_pubs_under_signature);
     assert_eq!(sample.crl_lifetime_s, default.crl_lifetime_s);

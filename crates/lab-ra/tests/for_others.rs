@@ -12,16 +12,16 @@ mod client;
 
 use client::*;
 use cmp_message::{
-    BodyType, InfoTypeAndValue, PkiBody, PkiFailure as F, PkiHeader, PkiMessage, PkiStatus,
+    BodyType, CertReqMsg, InfoTypeAndValue, PkiBody, PkiFailure as F, PkiHeader, PkiMessage, PkiStatus,
     ProofOfPossession, Raw,
     certificate::Certificate,
     crypto::{KeyAlgorithm, aws_lc::SoftKey},
     mac::MacAlgorithm,
 };
 use der::asn1::Null;
-use lab_ra::{CertificateStatus, Endpoint, Pki, RaConfig, Store};
+use lab_ra::{CertificateStatus, Endpoint, Pki, Ra, RaConfig, Store};
 
-fn ra_verified(key: &SoftKey, subject: &str) -> cmp_message::CertReqMsg {
+fn ra_verified(key: &SoftKey, subject: &str) -> CertReqMsg {
     let mut wanted = request(key, subject, |_| {});
     wanted.popo = Some(ProofOfPossession::RaVerified(Null));
     wanted
@@ -146,21 +146,56 @@ fn what_is_inside_of_a_nested_message_has_no_path_of_its_own() {
     }
 }
 
+/// What becomes of an ir, cr or kur with raVerified of an end entity that an RA has put its protection around.
+fn nested_ra_verified(lab: &mut Ra, client: &mut Client, body: fn(Vec<CertReqMsg>) -> PkiBody) -> PkiMessage {
+    let outer = Client::with_issued(lab, "CN=RA", true);
+    client.begin();
+    let inner = client.message(body(vec![ra_verified(&key(), "CN=CS-1")]), |_| {});
+    PkiMessage::from_bytes(&lab.handle(NOW_S, &wrap(&outer, &[inner]))).unwrap()
+}
+
 #[test]
-fn an_ra_that_adds_its_protection_vouches_for_the_proof_and_one_that_batches_does_not() {
+fn ra_verified_is_for_ras_also_inside_of_a_nested_message_unless_that_is_configured() {
+    for is_configured in [false, true] {
+        let mut lab = ra(|config| config.nested_ra_verified = is_configured);
+        let mut station = Client::with_idevid(&lab, "CS-1");
+        let answer = nested_ra_verified(&mut lab, &mut station, PkiBody::Ir);
+        match is_configured {
+            true => drop(issued(&answer)),
+            false => assert_eq!(failure(&answer), F::NotAuthorized),
+        }
+        // Nobody vouches for an update, and a batch vouches for nothing.
+        let mut enrolled = Client::with_issued(&lab, "CN=CS-1", false);
+        let answer = nested_ra_verified(&mut lab, &mut enrolled, PkiBody::Kur);
+        assert_eq!(failure(&answer), F::NotAuthorized);
+        let outer = Client::with_issued(&lab, "CN=RA", true);
+        let inner = [(); 2].map(|()| {
+            station.begin();
+            station.message(PkiBody::Ir(vec![ra_verified(&key(), "CN=CS-1")]), |_| {})
+        });
+        let answers = batched(&lab.handle(NOW_S, &wrap(&outer, &inner)));
+        assert!(answers.iter().all(|answer| failure(answer) == F::NotAuthorized));
+    }
+}
+
+#[test]
+fn ra_verified_of_an_ra_counts_inside_of_the_protection_of_another() {
+    let mut lab = ra(|_| {});
+    let mut local = Client::with_issued(&lab, "CN=local RA", true);
+    let answer = nested_ra_verified(&mut lab, &mut local, PkiBody::Ir);
+    issued(&answer);
+}
+
+#[test]
+fn a_batch_may_be_of_one_message() {
     let mut lab = ra(|_| {});
     let outer = Client::with_issued(&lab, "CN=RA", true);
-    let inner = |lab: &lab_ra::Ra| {
-        let mut client = Client::with_idevid(lab, "CS-1");
-        let message = client.message(PkiBody::Ir(vec![ra_verified(&key(), "CN=CS-1")]), |_| {});
-        client.begin();
-        message
-    };
-    let answer = lab.handle(NOW_S, &wrap(&outer, &[inner(&lab)]));
-    issued(&PkiMessage::from_bytes(&answer).unwrap());
-    let batch = wrap(&outer, &[inner(&lab), inner(&lab)]);
-    let answers = batched(&lab.handle(NOW_S, &batch));
-    assert!(answers.iter().all(|answer| failure(answer) == F::NotAuthorized));
+    let mut inner = Client::with_idevid(&lab, "CS-1");
+    let ir = inner.message(PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]), |_| {});
+    let batch = outer.message(nested(std::slice::from_ref(&ir)), |_| {});
+    let [answer] = batched(&lab.handle(NOW_S, &batch)).try_into().unwrap();
+    let certificate = issued(&inner.take(NOW_S, &ir, &answer.to_bytes().unwrap()));
+    assert_eq!(status_of(&lab, &certificate), CertificateStatus::Issued);
 }
 
 /// The answers in a nested answer.

@@ -35,7 +35,7 @@ pub(super) struct Requester<'a> {
     pub(super) peer: &'a Peer,
     /// An RA that asks for others.
     pub(super) is_ra: bool,
-    /// An RA has put its protection around the request.
+    /// An RA has put its protection around the request, and its word counts for the proof of possession too.
     pub(super) is_vouched: bool,
 }
 
@@ -98,7 +98,7 @@ impl Ra {
         let requester = Requester {
             peer: &transaction.peer,
             is_ra,
-            is_vouched: transaction.is_vouched,
+            is_vouched: self.config.nested_ra_verified && transaction.is_vouched && kind != RequestKind::Kur,
         };
         self.config
             .check_key(request, message.header.pvno, order.key(), &requester)?;
@@ -236,6 +236,7 @@ impl RaConfig {
             Some(ProofOfPossession::RaVerified(_)) if ra_verifies => return Ok(()),
             Some(ProofOfPossession::RaVerified(_)) => {
                 let text = "raVerified is not for end entities";
+                // RFC 9810 §5.2.8.1: "An EE MUST NOT use raVerified", whoever adds protection to its message.
                 return Err(Refusal::new(PkiFailure::NotAuthorized, "5.2.3", text));
             }
             Some(_) => return Err(bad_pop("the proof of possession must be a signature")),

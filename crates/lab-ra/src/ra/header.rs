@@ -106,7 +106,8 @@ fn cert_profile(header: &PkiHeader) -> Result<Option<String>, Refusal> {
     };
     let names = info.info_value.as_ref().map(|value| value.parse::<Vec<String>>());
     match names.transpose() {
-        Ok(Some(names)) if names.len() == 1 => Ok(names.into_iter().next()),
+        // RFC 9810 §5.1.1.4: an empty name is none.
+        Ok(Some(names)) if names.len() == 1 => Ok(names.into_iter().next().filter(|name| !name.is_empty())),
         Ok(_) => {
             let text = "certProfile has not exactly one name";
             Err(Refusal::new(PkiFailure::BadRequest, SECTION, text))

@@ -1,10 +1,10 @@
 //! nested: messages with the protection of an RA around them (RFC 9483 §5.2.2).
 
 use cmp_message::{
-    PkiBody, PkiFailure, PkiMessage, Raw,
+    PkiBody, PkiFailure, PkiHeader, PkiMessage, Raw,
     validate::{Accept, Stage},
 };
-use std::collections::HashSet;
+use std::{collections::HashSet, iter};
 
 use super::{Exchange, Failure, Ra, Refusal, answer::Reply, log_refusal, refusal::RefusedIn};
 use crate::PkiError;
@@ -13,10 +13,11 @@ use crate::PkiError;
 const MAX_MESSAGES: usize = 100;
 
 impl Ra {
-    /// Takes the outer protection off and answers what is inside: one message by its plain answer, several by a batch.
+    /// Takes the outer protection off and answers what is inside: a message that protection was added to by its plain
+    /// answer, a batch by a batch.
     pub(super) fn nested(&mut self, exchange: &mut Exchange<'_>, content: &Raw) -> Result<Vec<u8>, PkiError> {
-        let inner = match self.open_nested(exchange, content) {
-            Ok(inner) => inner,
+        let (purpose, inner) = match self.open_nested(exchange, content) {
+            Ok(opened) => opened,
             Err(Failure::Own(error)) => return Err(error),
             Err(Failure::Refused(refusal)) => {
                 let body = exchange.message.body.body_type();
@@ -34,15 +35,16 @@ impl Ra {
                 endpoint: &endpoint,
                 der: &der,
                 message,
-                is_vouched: inner.len() == 1,
+                is_vouched: purpose == Purpose::AddedProtection,
                 nonce: super::random::<16>()?.to_vec(),
                 peer: None,
                 refused_in: RefusedIn::Error,
             })?);
         }
-        match answers.as_slice() {
-            [_] => Ok(answers.remove(0)),
-            _ => {
+        match (purpose, answers.pop()) {
+            (Purpose::AddedProtection, Some(only)) => Ok(only),
+            (_, last) => {
+                answers.extend(last);
                 let answers = answers.iter().map(|der| Raw::new(der.as_slice()));
                 let answers = answers.collect::<der::Result<Vec<_>>>()?;
                 self.reply(exchange, Reply::new(PkiBody::Nested(Raw::encode(&answers)?)))
@@ -51,7 +53,11 @@ impl Ra {
     }
 
     /// The messages inside, if an authorised RA has signed the outside and its header fits.
-    fn open_nested(&self, exchange: &mut Exchange<'_>, content: &Raw) -> Result<Vec<PkiMessage>, Failure> {
+    fn open_nested(
+        &self,
+        exchange: &mut Exchange<'_>,
+        content: &Raw,
+    ) -> Result<(Purpose, Vec<PkiMessage>), Failure> {
         let bad_request = |text| Refusal::new(PkiFailure::BadRequest, "5.2.2", text);
         if !exchange.endpoint.accepts(&exchange.message.body) {
             self.authenticate_claimed(exchange)?;
@@ -86,13 +92,21 @@ impl Ra {
         {
             return Err(bad_request("a nested message is inside of another").into());
         }
-        match inner.as_slice() {
-            [] => Err(bad_request("there is no message inside")),
-            [only] => check_copied(exchange, only).map(|()| inner),
-            all if all.len() > MAX_MESSAGES => Err(bad_request("there are too many messages inside")),
-            all => check_unique(exchange, all).map(|()| inner),
-        }
-        .map_err(Into::into)
+        let purpose = match inner.as_slice() {
+            [] => return Err(bad_request("there is no message inside").into()),
+            [only] if copies_something(exchange.header(), &only.header) => {
+                check_copied(exchange.header(), &only.header)?;
+                Purpose::AddedProtection
+            }
+            all if all.len() > MAX_MESSAGES => {
+                return Err(bad_request("there are too many messages inside").into());
+            }
+            all => {
+                check_batch(exchange.header(), all)?;
+                Purpose::Batch
+            }
+        };
+        Ok((purpose, inner))
     }
 
     fn reply(&self, exchange: &Exchange<'_>, reply: Reply) -> Result<Vec<u8>, PkiError> {
@@ -102,36 +116,53 @@ impl Ra {
     }
 }
 
-/// transactionID and senderNonce are those of the one message inside (RFC 9483 §5.2.2.1).
-fn check_copied(exchange: &Exchange<'_>, inner: &PkiMessage) -> Result<(), Refusal> {
-    let outer = exchange.header();
-    if outer.transaction_id != inner.header.transaction_id {
-        let text = "transactionID is not that of the message inside";
-        return Err(Refusal::new(PkiFailure::BadRequest, "5.2.2.1", text));
-    }
-    if outer.sender_nonce != inner.header.sender_nonce {
-        let text = "senderNonce is not that of the message inside";
-        return Err(Refusal::new(PkiFailure::BadSenderNonce, "5.2.2.1", text));
-    }
-    Ok(())
+/// What a nested message is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// An RA approves of the one message inside (RFC 9483 §5.2.2.1).
+    AddedProtection,
+    /// Messages travel together, which says nothing about them (RFC 9483 §5.2.2.2).
+    Batch,
 }
 
-/// In a batch each message, and the batch, has its own transactionID and senderNonce (RFC 9483 §5.2.2.2).
-fn check_unique(exchange: &Exchange<'_>, inner: &[PkiMessage]) -> Result<(), Refusal> {
-    let headers = || {
-        [exchange.header()]
-            .into_iter()
-            .chain(inner.iter().map(|message| &*message.header))
+/// A batch, also one of a single message, has nothing of what is inside in its header.
+fn copies_something(outer: &PkiHeader, inner: &PkiHeader) -> bool {
+    outer.transaction_id == inner.transaction_id || outer.sender_nonce == inner.sender_nonce
+}
+
+/// transactionID and nonces are those of the one message inside (RFC 9483 §5.2.2.1). An RA may leave recipNonce out.
+fn check_copied(outer: &PkiHeader, inner: &PkiHeader) -> Result<(), Refusal> {
+    let (failure, text) = if outer.transaction_id != inner.transaction_id {
+        let text = "transactionID is not that of the message inside";
+        (PkiFailure::BadRequest, text)
+    } else if outer.sender_nonce != inner.sender_nonce {
+        let text = "senderNonce is not that of the message inside";
+        (PkiFailure::BadSenderNonce, text)
+    } else if outer.recip_nonce.is_some() && outer.recip_nonce != inner.recip_nonce {
+        let text = "recipNonce is not that of the message inside";
+        (PkiFailure::BadRecipientNonce, text)
+    } else {
+        return Ok(());
     };
+    Err(Refusal::new(failure, "5.2.2.1", text))
+}
+
+/// In a batch each message, and the batch, has its own transactionID and senderNonce (RFC 9483 §5.2.2.2); the batch begins
+/// a transaction.
+fn check_batch(outer: &PkiHeader, inner: &[PkiMessage]) -> Result<(), Refusal> {
+    let refuse = |failure, text| Err(Refusal::new(failure, "5.2.2.2", text));
+    if outer.recip_nonce.is_some() {
+        let text = "a batch answers nothing and has no recipNonce";
+        return refuse(PkiFailure::BadRecipientNonce, text);
+    }
+    let headers = || iter::once(outer).chain(inner.iter().map(|message| &*message.header));
     let mut ids = HashSet::new();
     if !headers().all(|header| ids.insert(header.transaction_id.as_ref().map(|id| id.as_bytes()))) {
-        let text = "a transactionID is there twice";
-        return Err(Refusal::new(PkiFailure::TransactionIdInUse, "5.2.2.2", text));
+        return refuse(PkiFailure::TransactionIdInUse, "a transactionID is there twice");
     }
     let mut nonces = HashSet::new();
     if !headers().all(|header| nonces.insert(header.sender_nonce.as_ref().map(|nonce| nonce.as_bytes()))) {
-        let text = "a senderNonce is there twice";
-        return Err(Refusal::new(PkiFailure::BadSenderNonce, "5.2.2.2", text));
+        return refuse(PkiFailure::BadSenderNonce, "a senderNonce is there twice");
     }
     Ok(())
 }

@@ -27,13 +27,18 @@ pub const NOW_S: u64 = 1_800_000_000;
 
 /// An RA with a store in memory and the secret `r1:s3cret`.
 pub fn ra(change: impl FnOnce(&mut RaConfig)) -> Ra {
+    ra_at(NOW_S, change)
+}
+
+/// The same, with a hierarchy that was made at this time.
+pub fn ra_at(now_s: u64, change: impl FnOnce(&mut RaConfig)) -> Ra {
     let mut config = RaConfig::default();
     config.secrets = HashMap::from([
         (b"r1".to_vec(), Secret::new(b"s3cret".to_vec())),
         (b"r2".to_vec(), Secret::new(b"other".to_vec())),
     ]);
     change(&mut config);
-    let pki = Pki::generate(KeyAlgorithm::P256, NOW_S).unwrap();
+    let pki = Pki::generate(KeyAlgorithm::P256, now_s).unwrap();
     Ra::new(pki, config, Store::in_memory().unwrap()).unwrap()
 }
 

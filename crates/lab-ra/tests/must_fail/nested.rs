@@ -23,6 +23,12 @@ fn wrap(lab: &Lab, inner: &[Vec<u8>], change: impl FnOnce(&mut PkiHeader)) -> Ve
     })
 }
 
+/// Nothing is that of a message inside.
+fn fresh(outer: &mut PkiHeader) {
+    outer.transaction_id = Some(octets(&[9; 16]));
+    outer.sender_nonce = Some(octets(&[9; 16]));
+}
+
 /// Forgets the RA's own certificate, so that a row can say that there is nothing.
 fn nothing_but_the_ra(lab: &Lab) {
     let all = lab.ra.store().certificates().unwrap();
@@ -33,7 +39,7 @@ fn nothing_but_the_ra(lab: &Lab) {
 #[test]
 fn a_wrong_nested_message_is_refused() {
     type Send = fn(&mut Lab) -> Vec<u8>;
-    let rows: [(&str, Send, F); 8] = [
+    let rows: [(&str, Send, F); 13] = [
         (
             "another transactionID than inside",
             |lab| {
@@ -53,6 +59,29 @@ fn a_wrong_nested_message_is_refused() {
                 })
             },
             F::BadSenderNonce,
+        ),
+        (
+            "another recipNonce than inside",
+            |lab| {
+                let mut inner = Client::with_idevid(&lab.ra, "CS-1");
+                inner.recip_nonce = Some(vec![7; 16]);
+                let inner = inner.message(poll_req(), |_| {});
+                wrap(lab, &[inner], |header| {
+                    header.recip_nonce = Some(octets(&[9; 16]))
+                })
+            },
+            F::BadRecipientNonce,
+        ),
+        (
+            "recipNonce on a batch, which begins a transaction",
+            |lab| {
+                let inner = lab.client.message(lab.ir(), |_| {});
+                wrap(lab, &[inner], |header| {
+                    fresh(header);
+                    header.recip_nonce = Some(octets(&[7; 16]));
+                })
+            },
+            F::BadRecipientNonce,
         ),
         (
             "a MAC outside",
@@ -98,12 +127,41 @@ fn a_wrong_nested_message_is_refused() {
             |lab| {
                 let one = lab.client.message(lab.ir(), |_| {});
                 let two = lab.client.message(lab.ir(), |_| {});
-                wrap(lab, &[one, two], |header| {
-                    header.transaction_id = Some(octets(&[9; 16]));
-                    header.sender_nonce = Some(octets(&[9; 16]));
-                })
+                wrap(lab, &[one, two], fresh)
             },
             F::TransactionIdInUse,
+        ),
+        (
+            "the same senderNonce twice in a batch",
+            |lab| {
+                let [one, two] = ["CS-1", "CS-2"].map(|serial| {
+                    let client = Client::with_idevid(&lab.ra, serial);
+                    client.message(lab.ir(), |header| header.sender_nonce = Some(octets(&[8; 16])))
+                });
+                wrap(lab, &[one, two], fresh)
+            },
+            F::BadSenderNonce,
+        ),
+        (
+            "more messages in a batch than are taken",
+            |lab| {
+                let all = (0..101).map(|_| {
+                    lab.client.begin();
+                    lab.client.message(lab.ir(), |_| {})
+                });
+                let all = all.collect::<Vec<_>>();
+                wrap(lab, &all, fresh)
+            },
+            F::BadRequest,
+        ),
+        (
+            "something else inside",
+            |lab| {
+                let ra = Client::with_issued(&lab.ra, "CN=RA", true);
+                let body = PkiBody::Nested(cmp_message::Raw::encode(&vec![1_u8, 2]).unwrap());
+                ra.message(body, |_| {})
+            },
+            F::BadDataFormat,
         ),
     ];
     for (name, message, expected) in rows {
