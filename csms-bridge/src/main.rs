@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use csms_bridge::{Config, ConfigError, config::Mode};
+use csms_bridge::{Bridge, Config, ConfigError, config::Mode};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -57,6 +57,9 @@ struct Serve {
     /// Seconds after which a Pending station sends its next BootNotification.
     #[arg(long, value_name = "SECONDS")]
     pending_interval: Option<u64>,
+    /// Where to keep what must outlive the bridge: a file, or `memory`. Default: csms-bridge.sqlite here.
+    #[arg(long, value_name = "FILE|memory")]
+    store: Option<PathBuf>,
     /// How to log: what happens is at `info`; the environment variable RUST_LOG says more exactly.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -80,6 +83,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.hold_pending |= self.hold_pending;
         config.pending_interval_s = self.pending_interval.unwrap_or(config.pending_interval_s);
+        config.store.file = self.store.clone().unwrap_or(config.store.file);
         self.routes.iter().try_for_each(|route| config.add_route(route))?;
         config.check()?;
         Ok(config)
@@ -107,6 +111,10 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    let store = config
+        .store
+        .open(config.max_stations)
+        .context("opening the store")?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening on {}", config.listen))?;
@@ -123,7 +131,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         stop.send_replace(true);
     });
-    csms_bridge::serve(config, listener, stopped).await;
+    let bridge = Bridge::new(config, store).await?;
+    bridge.serve(listener, stopped).await;
     Ok(())
 }
 

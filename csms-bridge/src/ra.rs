@@ -5,7 +5,7 @@
 //! promise that the RA is asked at most once.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -25,15 +25,11 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tracing::{debug, warn};
 
-use crate::{StationKey, header::transaction_id};
-
 const PKIXCMP: &str = "application/pkixcmp";
 /// Idle connections kept for each URL.
 const MAX_IDLE: usize = 16;
 /// An idle connection older than this is not used again: servers close theirs after some seconds.
 const IDLE_FOR: Duration = Duration::from_secs(15);
-/// Transactions whose URL is remembered; the oldest goes first.
-const MAX_PINS: usize = 65_536;
 
 /// Limits and times of a route.
 #[derive(Clone, Debug)]
@@ -49,7 +45,6 @@ pub(crate) struct Route {
     endpoints: Vec<Endpoint>,
     limits: Limits,
     permits: Semaphore,
-    pins: Mutex<Pins>,
 }
 
 struct Endpoint {
@@ -57,21 +52,9 @@ struct Endpoint {
     idle: Mutex<VecDeque<(Instant, SendRequest<Full<Bytes>>)>>,
 }
 
-/// Which URL has which transaction. A transaction is one of its station: another cannot say where it goes.
-#[derive(Default)]
-struct Pins {
-    by_transaction: HashMap<Transaction, usize>,
-    order: VecDeque<Transaction>,
-}
-
-type Transaction = (StationKey, Vec<u8>);
-
 /// A connection that a request may be written to.
 pub(crate) struct Ready<'a> {
-    route: &'a Route,
     endpoint: &'a Endpoint,
-    number: usize,
-    transaction: Option<Transaction>,
     sender: SendRequest<Full<Bytes>>,
     /// It carried a request before, so the RA may have closed it in the meantime.
     kept: bool,
@@ -92,35 +75,32 @@ impl Route {
             endpoints,
             permits: Semaphore::new(limits.concurrency),
             limits,
-            pins: Mutex::default(),
         }
     }
 
-    /// Finds a connection for `message`: at the URL that has its transaction, else at the first that can be reached.
-    /// Nothing is written yet.
+    /// Whether there is more than one URL.
+    pub(crate) fn has_choice(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
+    /// Finds a connection: to the URL `pinned` if it is one of this route, else to the first that can be reached. Nothing is
+    /// written yet.
     ///
     /// # Errors
     /// [`RaError::Unreachable`], or [`RaError::Busy`] where the route has no room.
-    pub(crate) async fn connect(&self, station: &StationKey, message: &[u8]) -> Result<Ready<'_>, RaError> {
+    pub(crate) async fn connect(&self, pinned: Option<&str>) -> Result<Ready<'_>, RaError> {
         let permit = timeout(self.limits.connect_timeout, self.permits.acquire());
         let Ok(Ok(permit)) = permit.await else {
             return Err(RaError::Busy(Duration::from_secs(5)));
         };
-        let transaction = transaction_id(message).map(|id| (station.clone(), id));
-        let pinned = transaction
-            .as_ref()
-            .and_then(|id| self.pins().by_transaction.get(id).copied());
-        for (number, endpoint) in self.endpoints.iter().enumerate() {
-            if pinned.is_some_and(|pinned| pinned != number) {
-                continue;
-            }
+        let is_pinned = |endpoint: &&Endpoint| pinned.is_some_and(|pinned| endpoint.uri == *pinned);
+        let pinned = self.endpoints.iter().find(is_pinned);
+        let others = self.endpoints.iter().filter(|_| pinned.is_none());
+        for endpoint in pinned.into_iter().chain(others) {
             match endpoint.connection(&self.limits).await {
                 Ok((sender, kept)) => {
                     return Ok(Ready {
-                        route: self,
                         endpoint,
-                        number,
-                        transaction,
                         sender,
                         kept,
                         limits: &self.limits,
@@ -132,26 +112,14 @@ impl Route {
         }
         Err(RaError::Unreachable)
     }
-
-    fn pins(&self) -> std::sync::MutexGuard<'_, Pins> {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pins {
-    fn pin(&mut self, id: Transaction, number: usize) {
-        if self.by_transaction.insert(id.clone(), number).is_none() {
-            self.order.push_back(id);
-        }
-        if self.order.len() > MAX_PINS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_transaction.remove(&oldest);
-        }
-    }
 }
 
 impl Ready<'_> {
+    /// Where the request will go.
+    pub(crate) fn url(&self) -> String {
+        self.endpoint.to_string()
+    }
+
     /// Writes the request and reads the answer.
     ///
     /// # Errors
@@ -163,12 +131,6 @@ impl Ready<'_> {
             warn!(ra = %self.endpoint, "no answer in time");
             Err(RaError::Timeout)
         });
-        // What was not written is no reason to stay with a URL.
-        if answer != Err(RaError::Unreachable)
-            && let Some(id) = self.transaction.take()
-        {
-            self.route.pins().pin(id, self.number);
-        }
         let answer = answer?;
         debug!(ra = %self.endpoint, bytes = answer.len(), ms = started.elapsed().as_millis(), "RA answered");
         self.endpoint.keep(self.sender);

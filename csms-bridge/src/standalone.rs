@@ -1,17 +1,13 @@
 //! The bridge as a small CSMS of its own: it boots stations, answers what they need to stay, and carries CMP.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use cmp_binding::{Answer, CallOutcome, CallToken, Data, Form, Status, is_vendor_id};
+use cmp_binding::{Answer, CallOutcome, CallToken, Data, is_vendor_id};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use ocpp_rpc::{
     Endpoint, ErrorCode, RawValue,
     data_transfer::{self, ACTION, Request, Response},
-    endpoint::{self, CallId, Event, IncomingId, Outcome, Priority},
+    endpoint::{self, CallId, Event, IncomingId, Priority},
     ws::{CloseCode, Connection, Handshake, Refusal, ServerOptions},
 };
 use serde_json::json;
@@ -22,7 +18,11 @@ use tokio::{
 };
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::{Config, StationKey, clock, relay::Relay, relay::Session};
+use crate::{
+    Boot, Config, StationKey, clock,
+    link::{from_wire, outcome_of, payload_of, response_of},
+    relay::{Ended, Relay, Session},
+};
 
 /// Takes connections until `stop`, then lets them end.
 pub(crate) async fn serve(
@@ -35,7 +35,6 @@ pub(crate) async fn serve(
         options: config.server_options(),
         room: Arc::new(Semaphore::new(config.max_connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
-        accepted: Mutex::default(),
         config,
         relay,
         stop: stop.clone(),
@@ -77,8 +76,6 @@ struct Shared {
     options: ServerOptions,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    /// Stations that were held in Pending and have been let in; over reconnects.
-    accepted: Mutex<HashSet<StationKey>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -87,9 +84,6 @@ const BOOT: &str = "BootNotification";
 
 /// Connections above the limit that are read and answered at a time.
 const MAX_REFUSALS: usize = 32;
-
-/// Held stations that are remembered as let in at most; beyond it one more is served once more before it is let in.
-const MAX_ACCEPTED: usize = 100_000;
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let mut stop = shared.stop.clone();
@@ -119,6 +113,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     };
     let station = handshake.station();
     let key = StationKey {
+        listener: String::new(),
         prefix: station.prefix().into(),
         identity: station.identity().into(),
     };
@@ -127,7 +122,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
         Ok(connection) => connection,
         Err(error) => return warn!(%error, "handshake failed"),
     };
-    let Some(session) = shared.relay.connect(key.clone()) else {
+    let Some(session) = shared.relay.connect(key).await else {
         // What is wrong, the log says.
         return connection
             .close(CloseCode(1011), "no room for this station")
@@ -142,12 +137,11 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let mut link = Link {
         endpoint: Endpoint::new(config, u64::from_ne_bytes(seed)),
         calls: HashMap::new(),
-        key,
         session,
         shared,
     };
     link.run(connection).await;
-    link.session.disconnect();
+    link.session.disconnect().await;
 }
 
 /// Returns when the bridge is to end. What the channel lends stays in here: a future that holds it cannot be spawned.
@@ -159,7 +153,6 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// One station's connection.
 struct Link {
     shared: Arc<Shared>,
-    key: StationKey,
     session: Session,
     endpoint: Endpoint,
     /// Our DataTransfers, by the call that carries them.
@@ -180,7 +173,7 @@ impl Link {
                 break (CloseCode::AWAY, "the server ends");
             }
             // While the bridge ends, the station is not called any more.
-            let calls = self.session.poll_timeout().filter(|_| !stopping);
+            let calls = self.session.poll_timeout().await.filter(|_| !stopping);
             let due = self.endpoint.poll_timeout().into_iter().chain(calls).min();
             // What is past and could not be done now is looked at again after a while, not at once.
             let wait = due.map_or(Duration::from_secs(60), |due| due.saturating_sub(clock::now()));
@@ -194,13 +187,16 @@ impl Link {
                 () = self.session.woken() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(5))) => {
                     self.endpoint.handle_timeout(clock::now());
-                    self.session.handle_timeout();
+                    self.session.handle_timeout().await;
                 }
-                () = self.session.replaced() => break (CloseCode::POLICY, "a newer connection took over"),
+                ended = self.session.ended() => break match ended {
+                    Ended::Replaced => (CloseCode::POLICY, "a newer connection took over"),
+                    Ended::Broken => (CloseCode(1011), "nothing can be kept of this station now"),
+                },
                 () = stopped(&mut stop), if !stopping => stopping = true,
             }
             while let Some(event) = self.endpoint.poll_event() {
-                if let Some((call, message_id, data)) = self.event(event) {
+                if let Some((call, message_id, data)) = self.event(event).await {
                     let session = self.session.clone();
                     answers.push(async move { (call, session.data_transfer(message_id, data).await) });
                 }
@@ -215,16 +211,16 @@ impl Link {
         let stopping = *self.shared.stop.borrow();
         while !stopping
             && self.calls.is_empty()
-            && let Some(call) = self.session.poll_call()
+            && let Some(call) = self.session.poll_call().await
         {
-            let request = Request {
-                vendor_id: self.shared.config.vendor_id.as_str().into(),
-                message_id: Some(call.message_id.into()),
-                data: to_wire(&call.data),
-            };
-            match self.endpoint.call(ACTION, &request.to_payload(), Priority::High) {
+            let payload = payload_of(&self.shared.config.vendor_id, &call);
+            match self.endpoint.call(ACTION, &payload, Priority::High) {
                 Ok(id) => drop(self.calls.insert(id, call.token)),
-                Err(_) => self.session.handle_result(call.token, &CallOutcome::Disconnected),
+                Err(_) => {
+                    self.session
+                        .handle_result(call.token, &CallOutcome::Disconnected)
+                        .await;
+                }
             }
         }
         while let Some(text) = self.endpoint.poll_transmit(clock::now()) {
@@ -234,10 +230,10 @@ impl Link {
     }
 
     /// Acts on an event; gives a DataTransfer that the relay is to answer.
-    fn event(&mut self, event: Event) -> Option<(IncomingId, String, Option<Data>)> {
+    async fn event(&mut self, event: Event) -> Option<(IncomingId, String, Option<Data>)> {
         match event {
             // 2.x B01.FR.10 and B02.FR.09. 1.6 (section 4.2) forbids such calls as well, and names no answer.
-            Event::Call { call, action, .. } if action != BOOT && self.session.is_pending() => {
+            Event::Call { call, action, .. } if action != BOOT && self.session.is_pending().await => {
                 self.fail(call, ErrorCode::SecurityError, "not before the boot is accepted");
                 None
             }
@@ -248,12 +244,12 @@ impl Link {
                 ..
             } if action == ACTION => self.data_transfer(call, &payload),
             Event::Call { call, action, .. } => {
-                self.call(call, &action);
+                self.call(call, &action).await;
                 None
             }
             Event::Ended { call, outcome } => {
                 if let Some(token) = self.calls.remove(&call) {
-                    self.session.handle_result(token, &outcome_of(&outcome));
+                    self.session.handle_result(token, &outcome_of(&outcome)).await;
                 }
                 None
             }
@@ -287,18 +283,15 @@ impl Link {
 
     fn respond(&mut self, call: IncomingId, answer: Option<Answer>) {
         match answer {
-            Some(Answer { status, data }) => {
-                let response = Response::new(wire_status(status), data.as_ref().and_then(to_wire));
-                self.send_response(call, &response);
-            }
+            Some(answer) => self.send_response(call, &response_of(&answer)),
             None => self.fail(call, ErrorCode::InternalError, "the answer is lost"),
         }
     }
 
     /// What a station needs in order to stay.
-    fn call(&mut self, call: IncomingId, action: &str) {
+    async fn call(&mut self, call: IncomingId, action: &str) {
         let answer = match action {
-            BOOT => self.boot(),
+            BOOT => self.boot().await,
             "Heartbeat" => json!({ "currentTime": clock::rfc3339(clock::utc()) }),
             "StatusNotification" | "SecurityEventNotification" => json!({}),
             _ => {
@@ -316,28 +309,26 @@ impl Link {
         }
     }
 
-    fn boot(&mut self) -> serde_json::Value {
+    async fn boot(&mut self) -> serde_json::Value {
         let config = &self.shared.config;
-        let mut accepted = self
-            .shared
-            .accepted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let was_pending = self.session.is_pending();
-        if was_pending && self.session.is_served() && accepted.len() < MAX_ACCEPTED {
-            accepted.insert(self.key.clone());
-        }
-        let pending = config.hold_pending && !accepted.contains(&self.key);
-        drop(accepted);
-        self.session.set_pending(pending);
-        let (status, interval) = match pending {
-            true => ("Pending", config.pending_interval_s),
-            false => ("Accepted", config.heartbeat_interval_s),
+        let was_pending = self.session.is_pending().await;
+        let boot = match config.hold_pending && !self.session.may_be_let_in().await {
+            true => Boot::Pending,
+            false => Boot::Accepted,
         };
-        if pending {
-            self.session.start_pull();
+        self.session.set_boot(boot).await;
+        let (status, interval) = match boot {
+            Boot::Pending => ("Pending", config.pending_interval_s),
+            _ => ("Accepted", config.heartbeat_interval_s),
+        };
+        if boot == Boot::Pending {
+            self.session.start_pull().await;
         }
-        info!(status, released = was_pending && !pending, "station booted");
+        info!(
+            status,
+            released = was_pending && boot == Boot::Accepted,
+            "station booted"
+        );
         json!({ "status": status, "currentTime": clock::rfc3339(clock::utc()), "interval": interval })
     }
 
@@ -352,56 +343,5 @@ impl Link {
         if self.endpoint.respond_error(call, code, description).is_err() {
             debug!("an answer came too late");
         }
-    }
-}
-
-fn outcome_of(outcome: &Outcome) -> CallOutcome {
-    match outcome {
-        Outcome::Result(payload) => match Response::parse(payload) {
-            Ok(response) => CallOutcome::Response {
-                status: binding_status(response.status),
-                data: response.data.as_ref().map(from_wire),
-            },
-            Err(_) => CallOutcome::CallError {
-                code: "FormationViolation".into(),
-            },
-        },
-        Outcome::Error(error) => CallOutcome::CallError {
-            code: error.code_name.clone(),
-        },
-        Outcome::TimedOut => CallOutcome::TimedOut,
-        Outcome::Disconnected { .. } => CallOutcome::Disconnected,
-    }
-}
-
-fn from_wire(data: &data_transfer::Data<'_>) -> Data {
-    match data {
-        data_transfer::Data::Text(text) => Data::text(text.as_ref()),
-        data_transfer::Data::Json(json) => Data::object(json.get()),
-    }
-}
-
-fn to_wire(data: &Data) -> Option<data_transfer::Data<'_>> {
-    Some(match data.form {
-        Form::Text => data_transfer::Data::Text(data.json.as_str().into()),
-        Form::Object => data_transfer::Data::Json(serde_json::from_str(&data.json).ok()?),
-    })
-}
-
-fn wire_status(status: Status) -> data_transfer::Status {
-    match status {
-        Status::Accepted => data_transfer::Status::Accepted,
-        Status::Rejected => data_transfer::Status::Rejected,
-        Status::UnknownMessageId => data_transfer::Status::UnknownMessageId,
-        Status::UnknownVendorId => data_transfer::Status::UnknownVendorId,
-    }
-}
-
-fn binding_status(status: data_transfer::Status) -> Status {
-    match status {
-        data_transfer::Status::Accepted => Status::Accepted,
-        data_transfer::Status::Rejected => Status::Rejected,
-        data_transfer::Status::UnknownMessageId => Status::UnknownMessageId,
-        data_transfer::Status::UnknownVendorId => Status::UnknownVendorId,
     }
 }

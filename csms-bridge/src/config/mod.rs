@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, flags over it, and an explanation of what is wrong with either.
 
 mod route;
+mod store;
 
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
@@ -9,6 +10,7 @@ use ocpp_rpc::ws::{Limits, ServerOptions};
 use serde::Deserialize;
 
 pub use route::RouteConfig;
+pub use store::StoreConfig;
 
 /// All that the bridge can be told. Every number has its unit in its name; what is not said has a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +53,8 @@ pub struct Config {
     pub max_calls_per_minute: u32,
     /// Hours that a response is kept for a station that does not fetch it. Default 24.
     pub retention_h: u64,
+    /// Where the bridge keeps what must outlive it.
+    pub store: StoreConfig,
 }
 
 /// How the bridge stands next to a CSMS.
@@ -83,6 +87,7 @@ impl Default for Config {
             max_exchanges: 4,
             max_calls_per_minute: 240,
             retention_h: 24,
+            store: StoreConfig::default(),
         }
     }
 }
@@ -179,6 +184,7 @@ impl Config {
         for (name, route) in &self.routes {
             route.check(name.as_str())?;
         }
+        self.store.check()?;
         let unit = self.unit_bytes as u64;
         range(
             "unit_bytes",

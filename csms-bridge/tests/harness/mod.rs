@@ -32,13 +32,17 @@ pub struct Bridge {
 impl Bridge {
     /// `settings` is TOML; the routes are `default` with `urls`.
     pub async fn start(urls: &[&str], settings: &str, route_settings: &str) -> Self {
-        let text = format!("{settings}\n[routes.default]\nurls = {urls:?}\n{route_settings}\n");
+        let text = format!(
+            "{settings}\n[store]\nfile = \"memory\"\n[routes.default]\nurls = {urls:?}\n{route_settings}\n"
+        );
         let config: Config = toml::from_str(&text).unwrap();
         config.check().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("ws://{}/ocpp", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let served = tokio::spawn(csms_bridge::serve(config, listener, stopped));
+        let store = config.store.open(config.max_stations).unwrap();
+        let bridge = csms_bridge::Bridge::new(config, store).await.unwrap();
+        let served = tokio::spawn(async move { bridge.serve(listener, stopped).await });
         Self { base, stop, served }
     }
 

@@ -300,9 +300,11 @@ impl Csms {
         }
     }
 
-    /// Asks the station to do something. [`Action::Notified`] says how it ended. Dropped without a connection.
-    pub fn notify(&mut self, operation: DoOperation, slot: impl Into<String>) {
-        self.queue_notice(Notice::Do(operation, slot.into()));
+    /// Asks the station to do something. [`Action::Notified`] says how it ended, in the order of the calls.
+    ///
+    /// Returns whether the station will be asked: not without a connection, nor where the same or too much waits already.
+    pub fn notify(&mut self, operation: DoOperation, slot: impl Into<String>) -> bool {
+        self.queue_notice(Notice::Do(operation, slot.into()))
     }
 
     /// Forwards what is due again and ends what is too old. To be called when [`Csms::poll_timeout`] is due.
@@ -388,10 +390,13 @@ impl Csms {
         self.exchanges.iter().find(|exchange| exchange.id == id)
     }
 
-    fn queue_notice(&mut self, notice: Notice) {
-        if self.link.is_some() && self.notices.len() < MOST_NOTICES && !self.notices.contains(&notice) {
+    fn queue_notice(&mut self, notice: Notice) -> bool {
+        let may =
+            self.link.is_some() && self.notices.len() < MOST_NOTICES && !self.notices.contains(&notice);
+        if may {
             self.notices.push_back(notice);
         }
+        may
     }
 
     /// Ends an exchange. What was whole is remembered; an upload is forgotten, so that it may begin again.
