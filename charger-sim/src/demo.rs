@@ -8,6 +8,7 @@ use std::{
 };
 
 use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
+use csms_bridge::{Bridge, MemoryStore};
 use lab_ra::{Pki, PollAfter, Ra, RaConfig, Store};
 use ocpp_rpc::Version;
 use serde_json::{Map, Value};
@@ -284,6 +285,8 @@ async fn serve_bridge(
     config.check()?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    tokio::spawn(csms_bridge::serve(config, listener, stopped));
+    let store = MemoryStore::new(config.max_stations);
+    let bridge = Bridge::new(config, Arc::new(store)).await?;
+    tokio::spawn(async move { bridge.serve(listener, stopped).await });
     Ok(address)
 }

@@ -25,6 +25,8 @@ fn it_prints_one_line_when_it_is_ready_and_ends_with_0_on_a_signal() {
                 "127.0.0.1:0",
                 "--route",
                 "default=http://127.0.0.1:9/cmp",
+                "--store",
+                "memory",
             ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -69,7 +71,16 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_whose_fault_it_is() {
         (vec!["serve", "--route", "default"], 2, "NAME=URL"),
         (vec!["serve", "--route", "default=ftp://x"], 2, "http://"),
         (vec!["serve", "--no-such-flag"], 2, "--no-such-flag"),
-        (vec!["serve", "--listen", &taken, "--route", route], 1, &taken),
+        (
+            vec!["serve", "--listen", &taken, "--route", route, "--store", "memory"],
+            1,
+            &taken,
+        ),
+        (
+            vec!["serve", "--route", route, "--store", "/nowhere/store"],
+            1,
+            "/nowhere/store",
+        ),
     ] {
         let output = bridge().args(&arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);

@@ -179,11 +179,14 @@ fn secret() -> String {
     format!("{}:{}", crate::openssl::SECRET.0, crate::openssl::SECRET.1)
 }
 
-/// `csms-bridge serve` in front of an RA, with further options.
+/// `csms-bridge serve` in front of an RA, with further options; without `--store` it remembers nothing.
 #[must_use]
 pub fn bridge(ra_url: &str, options: &[&str]) -> Program {
     let route = format!("default={ra_url}");
     let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--route", &route];
+    if !options.contains(&"--store") {
+        arguments.extend(["--store", "memory"]);
+    }
     arguments.extend_from_slice(options);
     Program::start(&path("csms-bridge"), &arguments)
 }

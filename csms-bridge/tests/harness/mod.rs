@@ -278,11 +278,15 @@ impl Station {
     }
 
     pub async fn connect_as(bridge: &Bridge, identity: &str, version: Version) -> Result<Self, Error> {
+        Self::connect_to(&bridge.base, identity, version).await
+    }
+
+    pub async fn connect_to(base: &str, identity: &str, version: Version) -> Result<Self, Error> {
         let options = ClientOptions {
             versions: vec![version],
             ..ClientOptions::default()
         };
-        let connection = soon(connect(&station_url(&bridge.base, identity), &options)).await?;
+        let connection = soon(connect(&station_url(base, identity), &options)).await?;
         Ok(Self {
             connection,
             next: 0,

@@ -391,8 +391,7 @@ impl Csms {
     }
 
     fn queue_notice(&mut self, notice: Notice) -> bool {
-        let may =
-            self.link.is_some() && self.notices.len() < MOST_NOTICES && !self.notices.contains(&notice);
+        let may = self.link.is_some() && self.notices.len() < MOST_NOTICES && !self.notices.contains(&notice);
         if may {
             self.notices.push_back(notice);
         }
