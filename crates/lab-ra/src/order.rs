@@ -37,6 +37,7 @@ pub(crate) struct Order {
     /// DER of the extensions that come from the request.
     extensions: Vec<Vec<u8>>,
     lifetime_s: u64,
+    not_before_s: Option<u64>,
     not_after_s: Option<u64>,
     modified: bool,
 }
@@ -87,6 +88,7 @@ impl Order {
             key: ordered_key(template, profile, key_generation)?,
             extensions: Vec::new(),
             lifetime_s: profile.certificate_lifetime_s,
+            not_before_s: None,
             not_after_s: None,
             modified: false,
         };
@@ -118,6 +120,10 @@ impl Order {
         crl_distribution_point: Option<&str>,
         now_s: u64,
     ) -> Result<Issued, PkiError> {
+        let earliest_s = now_s.saturating_sub(BACKDATE_S);
+        let asked = self
+            .not_before_s
+            .filter(|asked| (earliest_s..=now_s).contains(asked));
         let longest = now_s.saturating_add(self.lifetime_s).min(ca.not_after_s());
         let not_after_s = self.not_after_s.map_or(longest, |asked| asked.min(longest));
         let mut extensions = vec![
@@ -133,7 +139,7 @@ impl Order {
         let content = Content {
             serial,
             issuer: ca.subject(),
-            not_before_s: now_s.saturating_sub(BACKDATE_S),
+            not_before_s: asked.unwrap_or(earliest_s),
             not_after_s,
             subject: &self.subject,
             public_key,
@@ -143,16 +149,18 @@ impl Order {
             serial,
             certificate: content.sign(ca.key() as &dyn SigningKey)?,
             not_after_s,
-            modified: self.modified || self.not_after_s.is_some_and(|asked| asked > longest),
+            modified: self.modified
+                || asked != self.not_before_s
+                || self.not_after_s.is_some_and(|asked| asked > longest),
         })
     }
 
-    /// An earlier end is granted. A beginning is not: it is always a little before now.
+    /// An earlier end is granted, and a beginning a little before now.
     fn take_validity(&mut self, template: &CertTemplate, now_s: u64) -> Result<(), Refusal> {
         let Some(validity) = &template.validity else {
             return Ok(());
         };
-        self.modified |= validity.not_before.is_some();
+        self.not_before_s = validity.not_before.map(|time| time.to_unix_duration().as_secs());
         self.not_after_s = validity.not_after.map(|time| time.to_unix_duration().as_secs());
         match self.not_after_s {
             Some(asked) if asked <= now_s => Err(bad_template("notAfter is in the past")),

@@ -585,6 +585,28 @@ fn an_earlier_end_is_granted_a_later_one_is_shortened_a_past_one_refused() {
 }
 
 #[test]
+fn a_beginning_is_granted_within_the_hour_before_now() {
+    let from = |not_before_s: u64| {
+        let time = std::time::Duration::from_secs(not_before_s);
+        let time = der::asn1::GeneralizedTime::from_unix_duration(time).unwrap();
+        let validity = cmp_message::OptionalValidity {
+            not_before: Some(Time::GeneralTime(time)),
+            not_after: None,
+        };
+        let answer = ir(|template| template.validity = Some(validity));
+        let certificate = Certificate::from_der(issued(&answer)).unwrap();
+        (status(&answer).status, certificate.not_before())
+    };
+    const HOUR_S: u64 = 3_600;
+    for asked in [NOW_S - HOUR_S, NOW_S] {
+        assert_eq!(from(asked), (PkiStatus::ACCEPTED, asked));
+    }
+    for asked in [NOW_S - HOUR_S - 1, NOW_S + 1] {
+        assert_eq!(from(asked), (PkiStatus::GRANTED_WITH_MODS, NOW_S - HOUR_S));
+    }
+}
+
+#[test]
 fn a_wrong_secret_or_an_unknown_reference_is_told_the_same() {
     let mut ra = ra(|_| {});
     let mut texts = Vec::new();

@@ -7,10 +7,11 @@
     missing_docs
 )]
 
+mod options;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -162,19 +163,6 @@ impl Server {
                 .success()
         );
         self.child.wait().unwrap()
-    }
-
-    /// The status line that answers these bytes.
-    fn http(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned()
     }
 }
 
@@ -385,19 +373,60 @@ fn a_certificate_is_revoked_while_the_server_runs_and_its_update_is_refused() {
 
 #[test]
 fn a_first_certificate_is_made_once_and_authenticates() {
-    let lab = Lab::new();
     let config = "[initial]\nsubject = \"CN=CS-1\"\nout = \"first\"\n";
+    for options in [
+        "--config lab-ra.toml",
+        "--initial first --initial-subject CN=CS-1",
+    ] {
+        let lab = Lab::new();
+        fs::write(lab.path("lab-ra.toml"), config).unwrap();
+        let server = lab.serve(options);
+        drop(server);
+        let server = lab.serve(options);
+        assert_eq!(lab.certificates("confirmed"), 1);
+        lab.verify("first/cert.pem");
+        lab.new_key("2.key");
+        let cr = "-cmd cr -cert first/cert.pem -key first/key.pem -trusted pki/root.pem -newkey 2.key \
+                  -subject /CN=CS-1 -certout 2.pem";
+        lab.cmp(&server, cr).unwrap();
+        lab.verify("2.pem");
+    }
+}
+
+#[test]
+fn manufacturers_and_ras_of_elsewhere_are_trusted_by_file_or_by_option_and_not_otherwise() {
+    let config = "manufacturers = [\"elsewhere/manufacturer-root.pem\"]\nregistration_authorities = [\"elsewhere/ca.pem\"]\n";
+    let lab = Lab::new();
     fs::write(lab.path("lab-ra.toml"), config).unwrap();
-    let server = lab.serve("--config lab-ra.toml");
-    drop(server);
-    let server = lab.serve("--config lab-ra.toml");
-    assert_eq!(lab.certificates("confirmed"), 1);
-    lab.verify("first/cert.pem");
-    lab.new_key("2.key");
-    let cr = "-cmd cr -cert first/cert.pem -key first/key.pem -trusted pki/root.pem -newkey 2.key -subject /CN=CS-1 \
-              -certout 2.pem";
-    lab.cmp(&server, cr).unwrap();
-    lab.verify("2.pem");
+    lab.lab_ra("init --state elsewhere");
+    lab.lab_ra("issue-idevid --state elsewhere --serial CS-9 --out device");
+    lab.lab_ra("issue --state elsewhere --subject CN=RA --ra --out ra");
+    lab.new_key("1.key");
+    let enroll = "-cmd ir -trusted pki/root.pem -newkey 1.key -subject /CN=CS-9 -certout 1.pem";
+    let device = "-cert device/cert.pem -key device/key.pem -extracerts device/chain.pem";
+    let ra = "-cert ra/cert.pem -key ra/key.pem";
+    let options = "--manufacturer elsewhere/manufacturer-root.pem --trusted-ra elsewhere/ca.pem";
+    for (options, is_trusted) in [("", false), ("--config lab-ra.toml", true), (options, true)] {
+        let server = lab.serve(options);
+        for said in [
+            lab.cmp(&server, &format!("{enroll} {device}")),
+            // Only an RA vouches for a proof of possession.
+            lab.cmp(&server, &format!("{enroll} {ra} -popo 0")),
+        ] {
+            match is_trusted {
+                true => drop(said.unwrap()),
+                false => assert!(said.unwrap_err().contains("signerNotTrusted")),
+            }
+        }
+        if is_trusted {
+            let rr = format!("-cmd rr {ra} -trusted pki/root.pem -oldcert 1.pem -revreason 5");
+            assert!(lab.cmp(&server, &rr).unwrap().contains("revocation accepted"));
+        }
+    }
+    assert_eq!(
+        (lab.certificates("confirmed"), lab.certificates("revoked")),
+        (2, 2)
+    );
 }
 
 #[test]
@@ -428,52 +457,25 @@ fn the_server_goes_on_after_a_restart_and_ends_cleanly() {
 }
 
 #[test]
-fn http_that_is_not_cmp_gets_an_http_error() {
-    let lab = Lab::new();
-    let server = lab.serve("");
-    let request = |method: &str, path: &str, content_type: &str, length: usize| {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {length}\r\n\r\n"
-        );
-        server.http(&head)
-    };
-    let cmp = "application/pkixcmp";
-    for path in [
-        "/",
-        "/pkix/",
-        "/.well-known/cmp",
-        "/.well-known/cmp/initialization",
-    ] {
-        assert!(request("POST", path, cmp, 0).contains(" 200 "), "{path}");
-        assert!(request("GET", path, cmp, 0).contains(" 405 "), "{path}");
-        assert!(request("POST", path, "text/plain", 0).contains(" 415 "), "{path}");
-        assert!(request("POST", path, cmp, 2_000_000).contains(" 413 "), "{path}");
-    }
-    for path in [
-        "/cmp",
-        "/.well-known/cmp/enrolment",
-        "/.well-known/cmp/p/nobody",
-        "/crl/2.crl",
-    ] {
-        let method = if path.starts_with("/crl") { "GET" } else { "POST" };
-        assert!(request(method, path, cmp, 0).contains(" 404 "), "{path}");
-    }
-    assert!(request("GET", "/crl/1.crl", cmp, 0).contains(" 200 "));
-    assert!(request("POST", "/crl/1.crl", cmp, 0).contains(" 405 "));
-}
-
-#[test]
 fn failures_have_exit_codes() {
     let lab = Lab::new();
     let code = |arguments: &str| lab.run(env!("CARGO_BIN_EXE_lab-ra"), arguments).status.code();
     assert_eq!(code("init --state pki"), Some(3));
     assert_eq!(code("issue-idevid --state nowhere --serial 1 --out x"), Some(3));
     assert_eq!(code("issue-idevid --state pki --serial _ --out x"), Some(2));
-    assert_eq!(
-        code("serve --state pki --listen 127.0.0.1:0 --poll-after 1"),
-        Some(2)
-    );
+    for wrong in [
+        "--poll-after 1",
+        "--poll-after 1,0",
+        "--poll-after 1,31536001",
+        "--initial first",
+        "--initial-subject CN=CS-1",
+        "--secret r1",
+        "--manufacturer nowhere.pem",
+        "--trusted-ra pki/ca-key.pem",
+    ] {
+        let serve = format!("serve --state pki --listen 127.0.0.1:0 {wrong}");
+        assert_eq!(code(&serve), Some(2), "{wrong}");
+    }
     assert_eq!(code("serve --state pki --listen 192.0.2.1:1"), Some(4));
     assert_eq!(code("serve --state pki --listen 127.0.0.1:0 --delay ip"), Some(2));
     fs::write(lab.path("wrong.toml"), "nonsense = 1").unwrap();
