@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ocpp_rpc::Version;
 use ocpp_rpc::ws::{
-    ClientOptions, CloseCode, Connection, Error, Handshake, Header, Limits, Refusal, ServerOptions,
+    ClientOptions, CloseCode, Connection, Error, Handshake, Header, Limits, Progress, Refusal, ServerOptions,
     basic_auth_header, connect, connect_over, station_url,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -182,6 +182,7 @@ async fn close_codes_reach_the_other_side() {
     let (end, ()) = tokio::join!(server.recv(), client.close(CloseCode(4001), &reason));
     assert!(matches!(end, Ok(None)));
     assert_eq!(server.closed_by_peer(), Some(CloseCode(4001)));
+    assert_eq!(server.close_reason(), "ä".repeat(61));
     assert!(matches!(server.send("x").await, Err(Error::NotSent)));
     for unsendable in [1005, 1006, 1015] {
         assert_eq!(CloseCode(unsendable).to_send(), CloseCode::AWAY);
@@ -198,6 +199,8 @@ async fn the_acceptor_sees_station_credentials_headers_and_target() {
     options
         .headers
         .push(Header::new("Authorization", header.as_bytes()).unwrap());
+    options.headers.push(Header::new("x-a", b"1").unwrap());
+    options.headers.push(Header::new("x-a", b"2").unwrap());
     assert!(!format!("{options:?}").contains("Basic"));
     let (connected, ()) = tokio::join!(connect(&url, &options), async {
         let (stream, _) = listener.accept().await.unwrap();
@@ -208,6 +211,7 @@ async fn the_acceptor_sees_station_credentials_headers_and_target() {
         );
         assert_eq!(handshake.target(), "/ocpp/RDAM%7C1?x=1");
         assert_eq!(handshake.header("authorization"), Some(header.as_bytes()));
+        assert_eq!(handshake.headers("X-A").collect::<Vec<_>>(), [b"1", b"2"]);
         assert_eq!(handshake.offered().collect::<Vec<_>>(), ["ocpp1.6"]);
         let auth = handshake.basic_auth().unwrap();
         assert_eq!((&*auth.user, &auth.password[..]), ("RDAM|1", &[0, 255, b':'][..]));
@@ -223,6 +227,10 @@ async fn refusals_reach_the_client_as_http_status() {
         (Refusal::NotFound, 404),
         (Refusal::Unauthorized, 401),
         (Refusal::Unavailable, 503),
+        (Refusal::Status(401), 401),
+        (Refusal::Status(418), 418),
+        (Refusal::Status(599), 599),
+        (Refusal::Status(302), 502),
     ] {
         let (listener, base) = listener().await;
         let url = station_url(&base, "CS1");
@@ -339,6 +347,53 @@ async fn a_peer_that_does_not_read_does_not_hold_a_writer_for_ever() {
     let sent = server.send("x".repeat(500_000)).await;
     assert!(matches!(sent, Err(Error::TimedOut("write"))));
     assert!(matches!(server.send("x").await, Err(Error::NotSent)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_write_before_they_read_both_get_their_message() {
+    let (mut client, mut server) = pair_in_memory(ClientOptions::default(), ServerOptions::default()).await;
+    let large = "x".repeat(500_000);
+    for side in [&mut client, &mut server] {
+        side.queue(large.clone()).unwrap();
+        assert!(!side.is_flushed());
+    }
+    let (got, also) = tokio::join!(both_done(&mut client), both_done(&mut server));
+    assert!(got == large && also == large);
+}
+
+/// Drives until the queue is empty and a text has come.
+async fn both_done(side: &mut Connection<DuplexStream>) -> String {
+    let mut got = None;
+    loop {
+        match side.drive(true).await.unwrap() {
+            Progress::Text(text) => got = Some(text),
+            Progress::Flushed => assert!(side.is_flushed()),
+            Progress::Closed => panic!("closed"),
+        }
+        if let (Some(got), true) = (&got, side.is_flushed()) {
+            return got.clone();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_read_is_not_read_ahead_of() {
+    let (mut client, mut server) = pair_in_memory(ClientOptions::default(), ServerOptions::default()).await;
+    client.send("one").await.unwrap();
+    server.queue("two").unwrap();
+    assert_eq!(server.drive(false).await.unwrap(), Progress::Flushed);
+    let hour = Duration::from_secs(3600);
+    assert!(tokio::time::timeout(hour, server.drive(false)).await.is_err());
+    assert_eq!(server.drive(true).await.unwrap(), Progress::Text("one".into()));
+    assert_eq!(client.recv().await.unwrap().as_deref(), Some("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_ends_the_connection_of_who_reads() {
+    let (_client, mut server) = pair_in_memory(ClientOptions::default(), ServerOptions::default()).await;
+    server.queue("x".repeat(500_000)).unwrap();
+    assert!(matches!(server.drive(true).await, Err(Error::TimedOut("write"))));
+    assert!(matches!(server.queue("x"), Err(Error::NotSent)));
 }
 
 #[tokio::test]

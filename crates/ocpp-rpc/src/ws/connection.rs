@@ -1,6 +1,8 @@
 //! One open WebSocket of OCPP-J.
 
+use std::future::poll_fn;
 use std::string::String;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -45,6 +47,17 @@ impl CloseCode {
     }
 }
 
+/// What [`Connection::drive`] has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The next text message, byte for byte.
+    Text(String),
+    /// All that was queued has gone.
+    Flushed,
+    /// The peer has closed, see [`Connection::closed_by_peer`].
+    Closed,
+}
+
 /// A WebSocket over any stream, after its handshake.
 ///
 /// Pings are answered and sent, and a dead peer is noticed, while [`Connection::recv`] is waited for.
@@ -56,7 +69,9 @@ pub struct Connection<S> {
     /// When the next ping is due or, if one was sent, when the peer is dead.
     deadline: Option<Instant>,
     pinged: bool,
-    closed_by_peer: Option<CloseCode>,
+    /// Until when the stream may take to take what was written; `None` if it has.
+    flush_by: Option<Instant>,
+    closed_by_peer: Option<(CloseCode, Utf8Bytes)>,
     /// Why the connection is over, until the peer was told and [`Connection::recv`] has said so.
     broken: Option<Error>,
     /// Until when the own close frame may take.
@@ -73,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             limits,
             deadline,
             pinged: false,
+            flush_by: None,
             closed_by_peer: None,
             broken: None,
             linger_until: None,
@@ -97,13 +113,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// After an error the connection is over: what can be told to the peer was told with a close frame.
     pub async fn recv(&mut self) -> Result<Option<String>, Error> {
+        loop {
+            match self.drive(true).await? {
+                Progress::Text(text) => return Ok(Some(text)),
+                Progress::Flushed => {}
+                Progress::Closed => return Ok(None),
+            }
+        }
+    }
+
+    /// Writes what is queued and, if `read`, reads at the same time: for one who must do both so as not to wait for a peer
+    /// that waits for him. Not reading tells the peer to slow down; nothing is noticed of it meanwhile, and if nothing is
+    /// queued either, this waits for ever.
+    ///
+    /// May be dropped while it waits: no message is lost, and no error either.
+    ///
+    /// # Errors
+    /// As [`Connection::recv`]; [`Error::TimedOut`] also if the peer does not take what is queued.
+    pub async fn drive(&mut self, read: bool) -> Result<Progress, Error> {
         if self.broken.is_none() {
             if self.finished {
-                return Ok(None);
+                return Ok(Progress::Closed);
             }
-            match self.next_text().await {
-                Ok(Some(text)) => return Ok(Some(text)),
-                Ok(None) => self.finished = true,
+            match self.next_progress(read).await {
+                Ok(Progress::Closed) => self.finished = true,
+                Ok(progress) => return Ok(progress),
                 Err(error) => self.broken = Some(error),
             }
         }
@@ -112,7 +146,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.end(code, "").await;
         }
         self.finished = true;
-        self.broken.take().map_or(Ok(None), Err)
+        self.broken.take().map_or(Ok(Progress::Closed), Err)
+    }
+
+    /// Queues one text message; [`Connection::drive`] sends it. To bound what is held, wait for
+    /// [`Connection::is_flushed`] before the next.
+    ///
+    /// # Errors
+    /// [`Error::NotSent`] above the limit or after the end, or those of the stream.
+    pub fn queue(&mut self, text: impl Into<String>) -> Result<(), Error> {
+        self.begin_write(Message::Text(Utf8Bytes::from(text.into())))
+    }
+
+    /// Whether the stream has taken all that was sent.
+    pub const fn is_flushed(&self) -> bool {
+        self.flush_by.is_none()
     }
 
     /// Sends one text message and waits until the stream has taken it.
@@ -122,7 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// [`Error::TimedOut`] if the peer does not read, after which the connection is over.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<(), Error> {
-        self.write(Message::Text(Utf8Bytes::from(text.into()))).await
+        self.queue(text)?;
+        self.flush().await
     }
 
     /// Sends a ping at once, whose answer is expected within the pong time-out.
@@ -130,9 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn ping(&mut self) -> Result<(), Error> {
-        self.deadline = Some(Instant::now() + self.limits.pong_timeout);
-        self.pinged = true;
-        self.write(Message::Ping(Default::default())).await
+        self.begin_ping()?;
+        self.flush().await
     }
 
     /// Closes with `code` ([`CloseCode::to_send`] of it) and `reason` (cropped at 123 bytes), and waits a little for the
@@ -142,40 +190,75 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The code that the peer closed with; 1005 if it gave none, `None` if it did not close.
-    pub const fn closed_by_peer(&self) -> Option<CloseCode> {
-        self.closed_by_peer
+    pub fn closed_by_peer(&self) -> Option<CloseCode> {
+        self.closed_by_peer.as_ref().map(|(code, _)| *code)
     }
 
-    async fn next_text(&mut self) -> Result<Option<String>, Error> {
+    /// The reason that the peer gave when it closed, at most 123 bytes; empty if it gave none.
+    pub fn close_reason(&self) -> &str {
+        self.closed_by_peer
+            .as_ref()
+            .map_or("", |(_, reason)| reason.as_str())
+    }
+
+    async fn next_progress(&mut self, read: bool) -> Result<Progress, Error> {
         loop {
-            let due = self.deadline;
+            let deadline = self.deadline.filter(|_| read);
+            let due = deadline.into_iter().chain(self.flush_by).min();
+            let (socket, flush) = (&mut self.socket, self.flush_by.is_some());
+            let step = poll_fn(|cx| {
+                if flush && let Poll::Ready(result) = socket.poll_flush_unpin(cx) {
+                    return Poll::Ready(Step::Flushed(result));
+                }
+                match read {
+                    true => socket.poll_next_unpin(cx).map(Step::Received),
+                    false => Poll::Pending,
+                }
+            });
             tokio::select! {
                 biased;
-                message = self.socket.next() => match message {
-                    Some(Ok(message)) => {
+                step = step => match step {
+                    Step::Flushed(result) => {
+                        result?;
+                        self.flush_by = None;
+                        return Ok(Progress::Flushed);
+                    }
+                    Step::Received(None) => return Ok(Progress::Closed),
+                    Step::Received(Some(message)) => {
+                        let message = message?;
                         self.alive();
-                        match message {
-                            Message::Text(text) => return Ok(Some(text.as_str().into())),
-                            Message::Binary(_) => return Err(Error::Binary),
-                            Message::Close(frame) => {
-                                let code = frame.map_or(1005, |frame| frame.code.into());
-                                self.closed_by_peer = Some(CloseCode(code));
-                                self.finish_close().await;
-                                return Ok(None);
-                            }
-                            _ => {}
+                        if let Some(progress) = self.received(message).await? {
+                            return Ok(progress);
                         }
                     }
-                    Some(Err(error)) => return Err(error.into()),
-                    None => return Ok(None),
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let now = Instant::now();
+                    if self.flush_by.is_some_and(|by| by <= now) {
+                        return Err(Error::TimedOut("write"));
+                    }
                     if self.pinged {
                         return Err(Error::TimedOut("answer to a ping"));
                     }
-                    self.ping().await?;
+                    self.begin_ping()?;
                 }
             }
+        }
+    }
+
+    async fn received(&mut self, message: Message) -> Result<Option<Progress>, Error> {
+        match message {
+            Message::Text(text) => Ok(Some(Progress::Text(text.as_str().into()))),
+            Message::Binary(_) => Err(Error::Binary),
+            Message::Close(frame) => {
+                let (code, reason) = frame.map_or((1005, Utf8Bytes::default()), |frame| {
+                    (frame.code.into(), frame.reason)
+                });
+                self.closed_by_peer = Some((CloseCode(code), reason));
+                self.finish_close().await;
+                Ok(Some(Progress::Closed))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -187,12 +270,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .map(|interval| Instant::now() + interval);
     }
 
-    async fn write(&mut self, message: Message) -> Result<(), Error> {
+    fn begin_ping(&mut self) -> Result<(), Error> {
+        self.deadline = Some(Instant::now() + self.limits.pong_timeout);
+        self.pinged = true;
+        self.begin_write(Message::Ping(Default::default()))
+    }
+
+    /// Writes what the stream takes at once, and keeps the rest.
+    fn begin_write(&mut self, message: Message) -> Result<(), Error> {
         if self.finished || self.broken.is_some() {
             return Err(Error::NotSent);
         }
-        match timeout(self.limits.write_timeout, self.socket.send(message)).await {
-            Ok(result) => result.map_err(Error::from),
+        self.socket.start_send_unpin(message)?;
+        self.flush_by
+            .get_or_insert(Instant::now() + self.limits.write_timeout);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        match timeout(self.limits.write_timeout, self.socket.flush()).await {
+            Ok(result) => {
+                self.flush_by = None;
+                result.map_err(Error::from)
+            }
             Err(_) => {
                 self.finished = true;
                 Err(Error::TimedOut("write"))
@@ -239,6 +339,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await;
         self.finished = true;
     }
+}
+
+enum Step {
+    Flushed(Result<(), WsError>),
+    Received(Option<Result<Message, WsError>>),
 }
 
 /// How long closing may take.

@@ -10,7 +10,7 @@ mod identity;
 mod server;
 
 pub use client::{ClientOptions, Header, connect, connect_over, station_url};
-pub use connection::{CloseCode, Connection};
+pub use connection::{CloseCode, Connection, Progress};
 pub use error::Error;
 pub use identity::{BasicAuth, IDENTITY_MAX_CHARS, InvalidStationPath, StationPath, basic_auth_header};
 pub use server::{Handshake, Refusal, ServerOptions};

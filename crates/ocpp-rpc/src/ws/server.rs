@@ -1,5 +1,6 @@
 //! The server's side of the handshake, in two steps: read what the station asks for, then accept or refuse it.
 
+use std::borrow::Cow;
 use std::format;
 use std::string::String;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::{BasicAuth, CloseCode, Connection, Error, Limits, StationPath};
@@ -52,20 +53,27 @@ pub enum Refusal {
     BadGateway,
     /// 503: no room, or no server behind this one.
     Unavailable,
+    /// The status of the server behind this one; 502 if it is no 4xx or 5xx.
+    Status(u16),
 }
 
 impl Refusal {
-    const fn status_line(self) -> &'static str {
-        match self {
-            Self::Unauthorized => {
+    fn status_line(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Unauthorized | Self::Status(401) => {
                 "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"ocpp\", charset=\"UTF-8\""
             }
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::TooManyRequests => "429 Too Many Requests",
-            Self::BadGateway => "502 Bad Gateway",
+            Self::Status(status @ 400..600) => {
+                let known = StatusCode::from_u16(status).ok();
+                let reason = known.and_then(|status| status.canonical_reason());
+                return format!("{status} {}", reason.unwrap_or_default()).into();
+            }
+            Self::BadGateway | Self::Status(_) => "502 Bad Gateway",
             Self::Unavailable => "503 Service Unavailable",
-        }
+        })
     }
 }
 
@@ -169,6 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         self.request.headers().get(name).map(HeaderValue::as_bytes)
     }
 
+    /// All headers of that name.
+    pub fn headers<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        let headers = self.request.headers().get_all(name);
+        headers.into_iter().map(HeaderValue::as_bytes)
+    }
+
     /// The credentials of Basic authentication, if there are any.
     pub fn basic_auth(&self) -> Option<BasicAuth> {
         let header = self.request.headers().get(AUTHORIZATION)?;
@@ -228,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     /// Answers with the status of `refusal` and closes the stream.
     pub async fn refuse(mut self, refusal: Refusal) {
-        answer(&mut self.stream, refusal.status_line()).await;
+        answer(&mut self.stream, &refusal.status_line()).await;
     }
 }
 

@@ -73,6 +73,8 @@ struct Got {
     id: String,
     own: bool,
     at: Duration,
+    /// How many messages of the CSMS there were up to it.
+    number: usize,
     answered: bool,
 }
 
@@ -83,6 +85,8 @@ pub struct Model {
     /// The ids that the splice would use.
     own_ids: Vec<String>,
     got: Vec<Got>,
+    /// Messages of the CSMS that the station has got.
+    delivered: usize,
     /// Who made the last CALL of an id: the splice?
     owner: BTreeMap<String, bool>,
     /// What the CSMS sent for the station and the station has not got yet.
@@ -126,6 +130,7 @@ impl Model {
             serial: 0,
             own_ids,
             got: Vec::new(),
+            delivered: 0,
             owner: BTreeMap::new(),
             expected: VecDeque::new(),
             at_once: Vec::new(),
@@ -299,12 +304,8 @@ impl Model {
             };
             let now = self.now;
             let timeout = self.splice.config().call_timeout;
-            let oldest = self
-                .got
-                .iter_mut()
-                .find(|got| !got.own && !got.answered && now < got.at + timeout);
-            if let (false, Some(got)) = (own_out, oldest) {
-                got.answered = true;
+            if !own_out {
+                self.mark_answered(|got| now < got.at + timeout);
             }
             return self.station_says(answer_text("", how, n), passes);
         }
@@ -321,13 +322,7 @@ impl Model {
             return self.station_says(answer_text("?", how, n), Some(true));
         };
         let id = got.id.clone();
-        if let Some(oldest) = self
-            .got
-            .iter_mut()
-            .find(|got| got.id == id && !got.own && !got.answered)
-        {
-            oldest.answered = true;
-        }
+        self.mark_answered(|got| got.id == id);
         let own = self.owner[&id];
         let mut of_own = self.got.iter().rev().filter(|got| got.own).take(10);
         let is_recent = of_own.any(|got| got.id == id);
@@ -338,6 +333,22 @@ impl Model {
             false => Some(true),
         };
         self.station_says(answer_text(&id, how, n), passes);
+    }
+
+    /// Notes an answer to the oldest CALL of the CSMS of which `is` says so.
+    fn mark_answered(&mut self, is: impl Fn(&Got) -> bool) {
+        let oldest = |known: bool| {
+            let mut all = self.got.iter();
+            all.position(|got| !got.own && !got.answered && is(got) && (!known || self.may_be_known(got)))
+        };
+        if let Some(at) = oldest(true).or_else(|| oldest(false)) {
+            self.got[at].answered = true;
+        }
+    }
+
+    /// Of very many without an answer the oldest are forgotten.
+    fn may_be_known(&self, got: &Got) -> bool {
+        self.delivered - got.number < 32
     }
 
     fn station_other(&mut self, other: Other) {
@@ -439,6 +450,7 @@ impl Model {
         }
         if self.expected.front() == Some(&text) {
             self.expected.pop_front();
+            self.delivered += 1;
             let out = self.own.is_some_and(|(_, _, out)| out.is_some());
             assert!(!out, "a message of the CSMS beside an own call: {text}");
             if let Ok(Frame::Call { id, .. }) = Frame::parse(&text) {
@@ -471,12 +483,11 @@ impl Model {
                 );
                 self.own = Some((kind, asked, Some(self.now)));
                 self.own_calls += 1;
+                let in_use = |got: &Got| got.id == *id && !got.answered && !got.own;
                 let open = self
                     .got
                     .iter()
-                    .rev()
-                    .take(30)
-                    .find(|got| got.id == *id && !got.answered && !got.own);
+                    .find(|got| in_use(got) && self.delivered - got.number < 32);
                 assert!(open.is_none(), "a message id that the CSMS has in use");
                 self.remember(id.into_owned(), true);
             }
@@ -493,11 +504,11 @@ impl Model {
 
     fn remember(&mut self, id: String, own: bool) {
         self.owner.insert(id.clone(), own);
-        let at = self.now;
         self.got.push(Got {
             id,
             own,
-            at,
+            at: self.now,
+            number: self.delivered,
             answered: false,
         });
     }
