@@ -83,7 +83,7 @@ impl Outstanding {
     }
 
     /// Takes out what an answer without an id is for: what had no readable one itself, else the oldest whose answer is
-    /// waited for. False if there is none.
+    /// waited for. False if there is none, not even a forgotten one.
     pub(super) fn answer_any(&mut self, now: Duration) -> bool {
         let waits = |(_, deadline): &(String, Duration)| *deadline > now;
         if self.answer(UNREADABLE_ID) {
@@ -91,6 +91,7 @@ impl Outstanding {
         }
         let oldest = self.calls.iter().position(waits);
         oldest.and_then(|at| self.calls.remove(at)).is_some()
+            || self.forgotten_until.is_some_and(|until| now < until)
     }
 
     /// Until when any answer is waited for.
