@@ -77,7 +77,7 @@ impl Client {
             (false, Some(_)) => return Err(TlsError::NotHttps),
             (true, None) => return Err(TlsError::NoAnchors),
             (true, Some(tls)) => Some(Secure {
-                config: tls.config()?,
+                config: tls.client_config()?,
                 name: ServerName::try_from(url.host().to_owned()).map_err(|_| TlsError::Host)?,
             }),
         };

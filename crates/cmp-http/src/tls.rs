@@ -50,11 +50,15 @@ impl Tls {
             _ => TlsError::Key(key.into()),
         })?;
         self.client = Some(Arc::new(ClientIdentity { chain, key }));
-        self.config()?;
+        self.client_config()?;
         Ok(self)
     }
 
-    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    /// What TLS of a client is done with, for connections that carry something else than HTTP.
+    ///
+    /// # Errors
+    /// [`TlsError::Identity`].
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

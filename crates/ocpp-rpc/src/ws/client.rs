@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
-use super::{Connection, Error, Limits, identity};
+use super::{Connection, Error, Limits, percent_encode};
 use crate::Version;
 
 /// What a client offers.
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Header {
 /// The URL of a station at a CSMS: `base` with `identity`, percent-encoded, as a further path segment.
 #[must_use]
 pub fn station_url(base: &str, identity: &str) -> String {
-    format!("{}/{}", base.trim_end_matches('/'), identity::encode(identity))
+    format!("{}/{}", base.trim_end_matches('/'), percent_encode(identity))
 }
 
 /// Connects to a `ws://` URL. For `wss://`, connect TLS and use [`connect_over`].

@@ -140,11 +140,12 @@ pub fn basic_auth_header(user: &str, password: &[u8]) -> Zeroizing<String> {
     header
 }
 
-/// `identity` as one segment of a URL path: all but RFC 3986's unreserved characters is percent-encoded.
-pub(super) fn encode(identity: &str) -> String {
+/// `text` with all but RFC 3986's unreserved characters percent-encoded, such as an identity as a segment of a URL path.
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
     use fmt::Write as _;
-    let mut out = String::with_capacity(identity.len());
-    for byte in identity.bytes() {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn an_encoded_identity_is_decoded_to_itself() {
         for identity in ["CS-1", "a/b c|d", "ä:%"] {
-            let path = format!("/p/{}", encode(identity));
+            let path = format!("/p/{}", percent_encode(identity));
             assert_eq!(StationPath::parse(&path).unwrap().identity(), identity);
         }
     }

@@ -12,7 +12,9 @@ mod server;
 pub use client::{ClientOptions, Header, connect, connect_over, station_url};
 pub use connection::{CloseCode, Connection, Progress};
 pub use error::Error;
-pub use identity::{BasicAuth, IDENTITY_MAX_CHARS, InvalidStationPath, StationPath, basic_auth_header};
+pub use identity::{
+    BasicAuth, IDENTITY_MAX_CHARS, InvalidStationPath, StationPath, basic_auth_header, percent_encode,
+};
 pub use server::{Handshake, Refusal, ServerOptions};
 
 use std::time::Duration;
