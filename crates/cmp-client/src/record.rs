@@ -9,11 +9,11 @@ use der::{Decode, Encode, Sequence, SliceReader, asn1::OctetString};
 use crate::StateError;
 
 /// The format of [`Record`].
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// ```text
 /// Record ::= SEQUENCE {
-///     version            INTEGER (3),
+///     version            INTEGER (4),
 ///     request            PKIBody,       -- ir, cr, p10cr, kur, rr or genm
 ///     sent               INTEGER,       -- what `message` is: the body's number
 ///     awaited            INTEGER,       -- what the answer is awaited for: the request, or 24 certConf
@@ -21,6 +21,7 @@ const VERSION: u8 = 3;
 ///     pollId             INTEGER,       -- certReqId of pollReq
 ///     transactionID      OCTET STRING,
 ///     senderNonce        OCTET STRING,
+///     awaitedNonce       OCTET STRING,  -- senderNonce of the message whose answer is awaited: not of a pollReq
 ///     message            OCTET STRING,  -- as it was, or is about to be, sent
 ///     implicit           BOOLEAN,       -- implicitConfirm was asked for
 ///     spent              INTEGER,       -- seconds since the transaction began, without those between two lives
@@ -43,6 +44,7 @@ pub(crate) struct Record {
     pub(crate) poll_id: i64,
     pub(crate) transaction_id: OctetString,
     pub(crate) sender_nonce: OctetString,
+    pub(crate) awaited_nonce: OctetString,
     pub(crate) message: OctetString,
     pub(crate) implicit: bool,
     pub(crate) spent_s: u64,
@@ -107,6 +109,7 @@ impl Record {
             && self.key.is_some() == for_certificate
             && (awaits_request || awaits_cert_conf)
             && (polls || self.sent == self.awaited && self.check_after_s.is_none())
+            && (polls || self.sender_nonce == self.awaited_nonce)
     }
 
     pub(crate) fn encode(&self) -> der::Result<Vec<u8>> {

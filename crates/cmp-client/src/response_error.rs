@@ -20,7 +20,7 @@ pub enum ResponseError {
     TooLarge(usize),
     /// A check of RFC 9483 §3.5.
     Validation(ValidationError),
-    /// It is protected with another algorithm than the answer before, or with another kind of MAC than the request.
+    /// It is protected with another algorithm than the same sender's answer before, or with another kind of MAC than the request.
     AlgorithmChanged(ObjectIdentifier),
     /// Its senderNonce is that of the answer before.
     RepeatedSenderNonce,

@@ -54,6 +54,8 @@ pub struct Transaction {
     transaction_id: [u8; 16],
     /// Of our last message.
     sender_nonce: [u8; 16],
+    /// Of the message whose answer is awaited, also while polling.
+    awaited_nonce: [u8; 16],
     /// Of the peer's last message.
     peer_nonce: Vec<u8>,
     /// protectionAlg of the peer's last message.
@@ -158,6 +160,7 @@ impl Transaction {
             request: None,
             transaction_id: [0; 16],
             sender_nonce: [0; 16],
+            awaited_nonce: [0; 16],
             peer_nonce: Vec::new(),
             peer_algorithm: None,
             known_signer: None,

@@ -125,6 +125,59 @@ fn every_answer_may_be_delayed_and_is_polled_with_the_cert_req_id_that_it_has() 
 }
 
 #[test]
+fn the_answer_of_a_ca_behind_the_ra_ends_a_delay_with_the_nonce_of_the_message_that_was_delayed() {
+    for (name, config, request) in operations() {
+        let mut ra = Ra::new();
+        ra.polls = vec![7, 7];
+        ra.delivery_names = Some(0);
+        let outcome = run(&mut ra, config, request);
+        assert!(outcome.is_ok(), "{name}: {outcome:?}");
+        assert_eq!(
+            ra.seen[..4]
+                .iter()
+                .filter(|kind| **kind == BodyType::PollReq)
+                .count(),
+            3
+        );
+    }
+    // The message that is delayed may be the certConf.
+    let mut ra = Ra::new();
+    ra.delay_confirmation = true;
+    ra.delivery_names = Some(1);
+    run(&mut ra, config(), request()).unwrap();
+    assert_eq!(ra.seen, [BodyType::Ir, BodyType::CertConf, BodyType::PollReq]);
+}
+
+#[test]
+fn which_message_was_delayed_survives_a_restart() {
+    let mut ra = Ra::new();
+    ra.polls = vec![7, 7];
+    ra.delivery_names = Some(0);
+    let state = stored_after(&mut ra, 2, &mut start(config(), request()));
+    let mut resumed = Transaction::resume(config(), &state, [5; 32], now()).unwrap();
+    finish(&mut ra, &mut resumed).unwrap();
+}
+
+#[test]
+fn a_ca_behind_the_ra_may_sign_with_a_key_of_another_type() {
+    let mut ra = Ra::new();
+    ra.polls = vec![7];
+    ra.delivery_names = Some(0);
+    let mut transaction = start(config(), request());
+    let keys = station_keys();
+    let find = |id: KeyId| keys.get(id.0 as usize).map(|key| key as &dyn SigningKey);
+    let outcome = cmp_client::drive::drive(&mut transaction, now(), find, |now, message| {
+        if ra.seen.len() == 2 {
+            let mut draft = Draft::new("CN=CA", 2, 2);
+            draft.public_key = key384().public_key().to_vec();
+            ra.speak_as(draft.issue(), key384());
+        }
+        ra.answer(now, message)
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+#[test]
 fn every_operation_begins_again_where_its_outcome_is_unknown_or_its_transaction_id_in_use() {
     for (name, config, request) in operations() {
         for in_use in [false, true] {
@@ -357,6 +410,51 @@ fn in_a_new_transaction_the_ra_may_have_a_key_of_another_type() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
+#[test]
+fn a_signer_from_before_a_restart_is_believed_only_as_far_as_todays_anchors_and_clock_let_it() {
+    let without_certificates: fn(PkiMessage) -> Vec<u8> = |message| {
+        let bare = PkiMessage {
+            extra_certs: None,
+            ..message
+        };
+        bare.to_bytes().unwrap()
+    };
+    let much_later = cmp_client::Time {
+        utc_s: Some(NOW_S + 1_000_000_000),
+        ..now()
+    };
+    let other_anchor = Config {
+        anchors: vec![ra::stranger()],
+        ..config()
+    };
+    for (config_now, time, bare, error) in [
+        (config(), now(), true, None),
+        (other_anchor.clone(), now(), true, Some("MissingExtraCerts")),
+        (other_anchor, now(), false, Some("SignerNotTrusted")),
+        (config(), much_later, false, Some("SignerNotTrusted")),
+    ] {
+        let mut ra = Ra::new();
+        let state = stored_after(&mut ra, 1, &mut start(config(), request()));
+        ra.tamper = bare.then_some(without_certificates);
+        let mut resumed = Transaction::resume(config_now, &state, [5; 32], time).unwrap();
+        let Some(Action::Send { message, .. }) = resumed.poll_action() else {
+            panic!("certConf is not sent")
+        };
+        let answer = ra.answer(time, &message).unwrap();
+        resumed.handle_response(time, &answer);
+        let Some(Action::Done(result)) = resumed.poll_action() else {
+            panic!("not over")
+        };
+        match (result, error) {
+            (Ok(_), None) => {}
+            (Err(Failure::Response { error: found, .. }), Some(error)) => {
+                assert!(format!("{found:?}").contains(error), "{found:?}");
+            }
+            (result, error) => panic!("{error:?}: {result:?}"),
+        }
+    }
+}
+
 /// The first state that is kept.
 fn stored(transaction: &mut Transaction) -> Vec<u8> {
     stored_after(&mut Ra::new(), 0, transaction)
@@ -391,8 +489,8 @@ fn a_state_of_another_version_is_named_and_a_torn_one_is_not_taken_up() {
         let resumed = |state: &[u8]| Transaction::resume(config.clone(), state, [5; 32], now()).map(|_| ());
         assert_eq!(resumed(&state), Ok(()), "{name}");
         // SEQUENCE, two bytes of length, INTEGER of one byte.
-        let at = state.windows(3).position(|bytes| bytes == [2, 1, 3]).unwrap();
-        for version in [0, 1, 2, 4, 100] {
+        let at = state.windows(3).position(|bytes| bytes == [2, 1, 4]).unwrap();
+        for version in [0, 1, 2, 3, 100] {
             let mut other = state.clone();
             other[at + 2] = version;
             assert_eq!(resumed(&other), Err(StateError::Version(version)), "{name}");

@@ -33,6 +33,34 @@ pub enum Stage<'a> {
         /// The senderNonce of our last message.
         sender_nonce: &'a [u8],
     },
+    /// It ends a delay: an RA with a CA behind it passes on what the CA had answered to the message that was delayed, so that
+    /// its recipNonce names either that message or the last pollReq (RFC 9483 §3.1, §4.4).
+    Delivery {
+        /// The transactionID of the transaction.
+        transaction_id: &'a [u8],
+        /// The senderNonce of our last pollReq.
+        poll_nonce: &'a [u8],
+        /// The senderNonce of our message that was delayed.
+        delayed_nonce: &'a [u8],
+    },
+}
+
+impl<'a> Stage<'a> {
+    /// The transactionID, and the nonces of which an answer must name one; `None` for a first message.
+    fn ours(self) -> Option<(&'a [u8], [&'a [u8]; 2])> {
+        match self {
+            Self::First => None,
+            Self::Answer {
+                transaction_id,
+                sender_nonce,
+            } => Some((transaction_id, [sender_nonce; 2])),
+            Self::Delivery {
+                transaction_id,
+                poll_nonce,
+                delayed_nonce,
+            } => Some((transaction_id, [poll_nonce, delayed_nonce])),
+        }
+    }
 }
 
 /// Which protection is taken.
@@ -113,7 +141,7 @@ pub enum ValidationError {
     UnexpectedRecipNonce,
     /// There is no recipNonce in an answer.
     MissingRecipNonce,
-    /// The recipNonce is not the senderNonce of the message that this one answers.
+    /// The recipNonce is not the senderNonce of a message that this one may answer.
     WrongRecipNonce,
     /// messageTime is this many seconds away from the clock here.
     MessageTime(u64),
@@ -347,24 +375,18 @@ fn check_header(header: &PkiHeader, context: &Context<'_>) -> Result<(), Validat
     if !lengths.contains(&sender_nonce.as_bytes().len()) {
         return Err(ValidationError::SenderNonceLength(sender_nonce.as_bytes().len()));
     }
-    match (context.stage, &header.recip_nonce) {
-        (Stage::First, None) => {}
-        (Stage::First, Some(_)) => return Err(ValidationError::UnexpectedRecipNonce),
-        (Stage::Answer { .. }, None) => return Err(ValidationError::MissingRecipNonce),
-        (
-            Stage::Answer {
-                transaction_id: ours,
-                sender_nonce: nonce,
-            },
-            Some(recip_nonce),
-        ) => {
+    match (context.stage.ours(), &header.recip_nonce) {
+        (None, None) => {}
+        (None, Some(_)) => return Err(ValidationError::UnexpectedRecipNonce),
+        (Some(_), None) => return Err(ValidationError::MissingRecipNonce),
+        (Some((ours, nonces)), Some(recip_nonce)) => {
             if transaction_id.as_bytes() != ours {
                 return Err(ValidationError::WrongTransactionId);
             }
-            if recip_nonce.as_bytes() != nonce {
+            if !nonces.contains(&recip_nonce.as_bytes()) {
                 return Err(ValidationError::WrongRecipNonce);
             }
-            if sender_nonce.as_bytes() == nonce {
+            if nonces.contains(&sender_nonce.as_bytes()) {
                 return Err(ValidationError::ReusedSenderNonce);
             }
         }

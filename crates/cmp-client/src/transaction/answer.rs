@@ -2,6 +2,7 @@
 
 use cmp_message::{
     BodyType, PkiBody, PkiHeader, PkiMessage,
+    certificate::{Certificate, names_match},
     mac::{self, Secret},
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
@@ -32,11 +33,13 @@ impl Transaction {
             // Whoever does not know the secret may refuse. It neither confirms nor delays.
             return self.refused_by_error(now, error);
         }
-        self.check_continuity(now, &message.header)
+        let signer = match authenticated {
+            Authenticated::Signer(signer) => Some(signer),
+            Authenticated::Mac(_) | Authenticated::Unprotected => None,
+        };
+        self.check_continuity(now, &message.header, signer.as_ref())
             .map_err(|error| self.response_error(error))?;
-        if let Authenticated::Signer(signer) = authenticated {
-            self.known_signer = Some(signer);
-        }
+        self.known_signer = signer;
         match (&*message.body, self.awaited) {
             (PkiBody::Ip(content), BodyType::Ir)
             | (PkiBody::Cp(content), BodyType::Cr | BodyType::P10cr)
@@ -62,10 +65,7 @@ impl Transaction {
         let context = Context {
             crypto: config.crypto,
             now_s: now.utc_s,
-            stage: Stage::Answer {
-                transaction_id: &self.transaction_id,
-                sender_nonce: &self.sender_nonce,
-            },
+            stage: self.stage(message.body.body_type()),
             accept: match (secret, message.body.body_type()) {
                 // An RA that does not know our secret can only sign that it refuses. That is as good a proof.
                 (Some(_), BodyType::Error) => Accept::Any,
@@ -83,14 +83,40 @@ impl Transaction {
         validate(message, &context).map_err(|error| self.response_error(ResponseError::Validation(error)))
     }
 
+    /// What an answer must name: our last message, and at the end of a delay that or the message that was delayed.
+    fn stage(&self, answer: BodyType) -> Stage<'_> {
+        if self.sent == BodyType::PollReq && answer != BodyType::PollRep {
+            Stage::Delivery {
+                transaction_id: &self.transaction_id,
+                poll_nonce: &self.sender_nonce,
+                delayed_nonce: &self.awaited_nonce,
+            }
+        } else {
+            Stage::Answer {
+                transaction_id: &self.transaction_id,
+                sender_nonce: &self.sender_nonce,
+            }
+        }
+    }
+
     /// That an authentic answer goes on where the one before was, and remembers it.
-    fn check_continuity(&mut self, now: Time, header: &PkiHeader) -> Result<(), ResponseError> {
+    fn check_continuity(
+        &mut self,
+        now: Time,
+        header: &PkiHeader,
+        signer: Option<&Certificate>,
+    ) -> Result<(), ResponseError> {
         if let Some(algorithm) = &header.protection_alg {
-            let expected = self.peer_algorithm.or(match self.config.protection {
+            // A CA whose answer the RA passes on has its own key, and with it its own algorithm.
+            let same_signer = match (&self.known_signer, signer) {
+                (Some(before), Some(signer)) => names_match(before.subject(), signer.subject()),
+                _ => true,
+            };
+            let expected = match self.config.protection {
                 Protection::PasswordBasedMac { .. } => Some(mac::PASSWORD_BASED_MAC),
                 Protection::Pbmac1 { .. } => Some(mac::PBMAC1),
-                Protection::Signature { .. } => None,
-            });
+                Protection::Signature { .. } => self.peer_algorithm.filter(|_| same_signer),
+            };
             if expected.is_some_and(|expected| expected != algorithm.oid) {
                 return Err(ResponseError::AlgorithmChanged(algorithm.oid));
             }

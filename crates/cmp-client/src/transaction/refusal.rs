@@ -3,7 +3,7 @@
 use cmp_message::{BodyType, ErrorMsgContent, PkiFailure, PkiStatus, PkiStatusInfo};
 
 use super::{MAX_ATTEMPTS, Transaction};
-use crate::{Failure, Time};
+use crate::{Failure, ResponseError, Time};
 
 impl Transaction {
     pub(super) fn error(&mut self, now: Time, error: &ErrorMsgContent) -> Result<(), Failure> {
@@ -31,9 +31,15 @@ impl Transaction {
         })
     }
 
-    /// An error that neither delays nor confirms.
+    /// An error that may only refuse: it neither delays nor confirms. That is one that nobody has signed, and one that is
+    /// signed where we protect by a MAC: an RA that does not know the secret can prove its refusal in no other way, but what
+    /// follows a delay could only be believed under the MAC, and meanwhile anybody with a certificate under our anchors
+    /// could keep a station waiting.
     pub(super) fn refused_by_error(&mut self, now: Time, error: &ErrorMsgContent) -> Result<(), Failure> {
         let mut status = error.pki_status_info.clone();
+        if status.status == PkiStatus::WAITING {
+            return Err(self.response_error(ResponseError::UnexpectedStatus(status)));
+        }
         if let Some(details) = &error.error_details {
             status
                 .status_string

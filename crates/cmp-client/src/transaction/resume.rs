@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use cmp_message::{PkiMessage, Raw, certificate::Certificate};
+use cmp_message::{PkiMessage, Raw, certificate::Certificate, path::PathRequest};
 use der::asn1::OctetString;
 
 use super::{Issued, Phase, Then, Transaction};
@@ -35,12 +35,14 @@ impl Transaction {
         transaction.poll_id = stored.poll_id;
         transaction.transaction_id = id(&stored.transaction_id)?;
         transaction.sender_nonce = id(&stored.sender_nonce)?;
+        transaction.awaited_nonce = id(&stored.awaited_nonce)?;
         transaction.message = stored.message.into_bytes().into_vec();
         transaction.implicit = stored.implicit;
         transaction.spent_before = Duration::from_secs(stored.spent_s);
         transaction.peer_nonce = stored.peer_nonce.into_bytes().into_vec();
         transaction.peer_algorithm = stored.peer_algorithm;
-        transaction.known_signer = stored.signer.as_ref().map(certificate).transpose()?;
+        let signer = stored.signer.as_ref().map(certificate).transpose()?;
+        transaction.known_signer = signer.filter(|signer| transaction.still_trusts(signer, now));
         transaction.request = Some(Asked {
             body: stored.request,
             key: stored.key.map(KeyId),
@@ -65,6 +67,15 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Whether the signer of an answer before the restart leads to an anchor of today's, by what the configuration has. One
+    /// that does not is forgotten: the next answer must bring its certificates, and their path is walked.
+    fn still_trusts(&self, signer: &Certificate, now: Time) -> bool {
+        let mut request = PathRequest::new(signer, &self.config.anchors, now.utc_s.into());
+        request.untrusted = &self.config.intermediates;
+        request.ext_key_usage = self.config.signer_usage;
+        request.validate(self.config.crypto).is_ok()
+    }
+
     pub(super) fn store(&mut self, now: Time, then: Then) -> Result<(), Failure> {
         let spent = now.monotonic.saturating_sub(self.started);
         let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(|_| Failure::Encoding);
@@ -79,6 +90,7 @@ impl Transaction {
             poll_id: self.poll_id,
             transaction_id: octets(&self.transaction_id)?,
             sender_nonce: octets(&self.sender_nonce)?,
+            awaited_nonce: octets(&self.awaited_nonce)?,
             message: octets(&self.message)?,
             implicit: self.implicit,
             spent_s: self.spent_before.saturating_add(spent).as_secs(),

@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use cmp_message::{InfoTypeAndValue, PkiBody};
+use cmp_message::{BodyType, InfoTypeAndValue, PkiBody};
 
 use super::{MAX_ATTEMPTS, Phase, Then, Transaction};
 use crate::{
@@ -87,6 +87,9 @@ impl Transaction {
         self.sent = body.body_type();
         self.repetitions = 0;
         self.sender_nonce = self.seed.next(self.config.crypto).map_err(Failure::Key)?;
+        if self.sent != BodyType::PollReq {
+            self.awaited_nonce = self.sender_nonce;
+        }
         let first = self.sent == self.request_type;
         let general_info = if first { self.general_info()? } else { Vec::new() };
         let ids = Ids {

@@ -48,6 +48,9 @@ pub struct Ra {
     /// A delay is told by an error, also where a certificate is asked for.
     pub delay_by_error: bool,
     pub delay_confirmation: bool,
+    /// What ends a delay names the message of this number, as it came here, and not the last pollReq.
+    pub delivery_names: Option<usize>,
+    pub poll_reps_name_it_too: bool,
     pub issue_other_key: bool,
     pub issue_other_subject: bool,
     pub status: PkiStatus,
@@ -98,6 +101,8 @@ impl Ra {
             polls: Vec::new(),
             delay_by_error: false,
             delay_confirmation: false,
+            delivery_names: None,
+            poll_reps_name_it_too: false,
             issue_other_key: false,
             issue_other_subject: false,
             status: PkiStatus::ACCEPTED,
@@ -305,7 +310,15 @@ impl Ra {
         let mut header = PkiHeader::new(sender, request.header.sender_name().unwrap().clone());
         header.pvno = request.header.pvno;
         header.transaction_id = request.header.transaction_id.clone();
-        header.recip_nonce = request.header.sender_nonce.clone();
+        header.recip_nonce = match (self.delivery_names, &*request.body, &body) {
+            (Some(number), PkiBody::PollReq(_), ending)
+                if self.poll_reps_name_it_too || !matches!(ending, PkiBody::PollRep(_)) =>
+            {
+                let named = PkiMessage::from_bytes(&self.messages[number]).unwrap();
+                named.header.sender_nonce.clone()
+            }
+            _ => request.header.sender_nonce.clone(),
+        };
         header.sender_nonce = Some(OctetString::new(vec![self.seen.len() as u8; 16]).unwrap());
         if self.grant_implicit && matches!(body, PkiBody::Ip(_) | PkiBody::Cp(_) | PkiBody::Kup(_)) {
             header.general_info = Some(vec![InfoTypeAndValue::implicit_confirm().unwrap()]);

@@ -195,6 +195,40 @@ fn a_delay_that_is_none_ends_the_transaction() {
             "UnexpectedStatus",
         ),
         row(
+            "delivery that names an older pollReq",
+            Ir(|ra, _| (ra.polls, ra.delivery_names) = (vec![5, 5], Some(1))),
+            "Validation(WrongRecipNonce)",
+        ),
+        row(
+            "delivery of a certConf's answer that names the ir",
+            Ir(|ra, _| (ra.delay_confirmation, ra.delivery_names) = (true, Some(0))),
+            "Validation(WrongRecipNonce)",
+        ),
+        row(
+            "pollRep that names the message that was delayed",
+            Ir(|ra, _| {
+                ra.polls = vec![5];
+                ra.delivery_names = Some(0);
+                ra.poll_reps_name_it_too = true;
+            }),
+            "Validation(WrongRecipNonce)",
+        ),
+        row(
+            "a delay by signature where a MAC is wanted",
+            Operation("ir by MAC", |ra, _| {
+                (ra.signs_always, ra.error) = (true, Some(PkiStatus::WAITING.into()));
+            }),
+            "UnexpectedStatus",
+        ),
+        row(
+            "a delay that nobody has signed, where unprotected errors are believed",
+            Ir(|ra, config| {
+                (ra.unprotected, ra.error) = (true, Some(PkiStatus::WAITING.into()));
+                config.accept_unprotected_errors = true;
+            }),
+            "UnexpectedStatus",
+        ),
+        row(
             "total time exceeded",
             Ir(|ra, config| {
                 ra.polls = vec![50; 10];
