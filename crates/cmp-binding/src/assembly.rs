@@ -49,6 +49,13 @@ impl Assembly {
         self.bytes
     }
 
+    /// Bytes that a piece brings: its own and, where it is the last, `max` for the response.
+    pub(crate) fn room_for(&self, chunk: &Chunk, max: usize) -> usize {
+        let end = chunk.off.saturating_add(chunk.piece.len());
+        let response = if end >= self.len { max } else { 0 };
+        end.saturating_sub(self.bytes.len()).saturating_add(response)
+    }
+
     /// Takes a piece. What is held already must be equal; a piece beyond what is held is a gap.
     pub(crate) fn accept(&mut self, chunk: &Chunk) -> Result<(), TransferError> {
         if chunk.len != self.len {

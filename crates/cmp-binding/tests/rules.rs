@@ -215,11 +215,13 @@ fn what_is_refused_anyway_evicts_nothing() {
     }
     // Not even all four would be enough.
     let mut csms = csms_with(Limits {
-        bytes: 66_000,
+        bytes: 65_600,
         ..Limits::default()
     });
     answered(&mut csms, 0, 1, message(20, 1));
-    let large = json!({"id": id(5).to_string(), "len": 10_000, "off": 0, "data": WHOLE});
+    // 100 bytes.
+    let large = format!("MGIA{}AA==", "AAAA".repeat(32));
+    let large = json!({"id": id(5).to_string(), "len": 100, "off": 0, "data": large});
     assert_eq!(code(&ask(&mut csms, 9, "CmpSend", large)), "busy");
     assert_eq!(csms.progress(id(1)), Progress::Answered { len: 20 });
     // Nor if other stations have the memory.

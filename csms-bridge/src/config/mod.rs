@@ -53,6 +53,13 @@ pub struct Config {
     pub max_calls_per_minute: u32,
     /// Hours that a response is kept for a station that does not fetch it. Default 24.
     pub retention_h: u64,
+    /// Seconds that the first part of a request is kept for a station that does not go on. Default 3,600.
+    pub upload_retention_s: u64,
+    /// Bytes of CMP messages held for one station, the largest possible responses to its whole requests included; at least
+    /// twice `max_message_bytes` in effect. Default 524,288.
+    pub max_station_bytes: usize,
+    /// The longest that a station is told to wait, in seconds. Default 900.
+    pub wait_max_s: u64,
     /// Where the bridge keeps what must outlive it.
     pub store: StoreConfig,
 }
@@ -87,6 +94,9 @@ impl Default for Config {
             max_exchanges: 4,
             max_calls_per_minute: 240,
             retention_h: 24,
+            upload_retention_s: 3_600,
+            max_station_bytes: 512 << 10,
+            wait_max_s: 900,
             store: StoreConfig::default(),
         }
     }
@@ -206,6 +216,9 @@ impl Config {
             "1 to 255",
         )?;
         range("retention_h", self.retention_h, 1..=8_760, "1 to 8,760")?;
+        let upload = self.upload_retention_s;
+        range("upload_retention_s", upload, 1..=31_536_000, "1 to 31,536,000")?;
+        range("wait_max_s", self.wait_max_s, 2..=3_600, "2 to 3,600")?;
         range(
             "max_connections",
             self.max_connections as u64,
@@ -272,11 +285,12 @@ impl Config {
             limits: csms::Limits {
                 exchanges: self.max_exchanges,
                 calls_per_minute: self.max_calls_per_minute,
-                bytes: csms::Limits::default().bytes.max(2 * self.max_message_bytes),
+                bytes: self.max_station_bytes.max(2 * self.max_message_bytes),
                 retention: Duration::from_secs(self.retention_h.saturating_mul(3600)),
+                upload_retention: Duration::from_secs(self.upload_retention_s),
                 ..csms::Limits::default()
             },
-            ..csms::Config::default()
+            wait_max: Duration::from_secs(self.wait_max_s),
         }
     }
 }

@@ -352,7 +352,7 @@ impl Entry {
             && self
                 .state
                 .try_lock()
-                .is_ok_and(|state| state.connection.is_none() && state.csms.is_empty())
+                .is_ok_and(|state| state.connection.is_none() && state.csms.is_empty(clock::now()))
     }
 }
 

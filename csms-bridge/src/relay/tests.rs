@@ -56,7 +56,7 @@ async fn send(session: &Session, data: &str) -> Option<String> {
 async fn what_is_due_is_done_by_who_is_woken_for_it() {
     let config = Config {
         routes: [("default".parse().unwrap(), toml::from_str("urls = []").unwrap())].into(),
-        retention_h: 0,
+        upload_retention_s: 0,
         ..Config::default()
     };
     let session = session(config, Arc::new(MemoryStore::new(1))).await;

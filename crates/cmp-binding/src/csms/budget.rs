@@ -76,6 +76,11 @@ impl Reservation {
         self.bytes
     }
 
+    /// Takes over what another has reserved.
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.bytes += core::mem::take(&mut other.bytes);
+    }
+
     /// Gives back what is above `bytes`.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes.saturating_sub(bytes);

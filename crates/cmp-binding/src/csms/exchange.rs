@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Limits;
 use super::budget::Reservation;
 use crate::assembly::Assembly;
 use crate::error::ErrorCode;
@@ -18,6 +19,7 @@ pub(super) struct Exchange {
     pub(super) at: Duration,
     /// Since when its request is whole. However often an RA is then tried, it is not kept for longer than a response.
     pub(super) held_since: Duration,
+    /// For what is held and, once the request is whole, for the largest response.
     pub(super) reserved: Reservation,
     /// How far its response was delivered in pull mode, and when to go on.
     pub(super) delivery: Delivery,
@@ -59,14 +61,15 @@ impl Exchange {
         matches!(self.state, State::Answered(_) | State::Failed(_))
     }
 
-    /// Whether it has been kept for as long as it is to be.
-    pub(super) fn is_outdated(&self, now: Duration, retention: Duration) -> bool {
-        let since = match self.state {
-            State::Held | State::Asked => return false,
-            State::Delayed { .. } => self.held_since,
-            State::Receiving | State::Answered(_) | State::Failed(_) => self.at,
+    /// Until when it is kept; `None` while an RA is being asked.
+    pub(super) fn kept_until(&self, limits: &Limits) -> Option<Duration> {
+        let (since, retention) = match self.state {
+            State::Held | State::Asked => return None,
+            State::Delayed { .. } => (self.held_since, limits.retention),
+            State::Receiving => (self.at, limits.upload_retention),
+            State::Answered(_) | State::Failed(_) => (self.at, limits.retention),
         };
-        now.saturating_sub(since) >= retention
+        Some(since.saturating_add(retention))
     }
 
     /// Bytes held for it.

@@ -74,12 +74,14 @@ pub struct Limits {
     /// Exchanges at a time. One more evicts the oldest incomplete upload, then the oldest unfetched response. Default 4,
     /// at most [`MOST_EXCHANGES`].
     pub exchanges: usize,
-    /// Bytes of CMP messages, the largest possible responses to open requests included. Default 512 KiB.
+    /// Bytes of CMP messages, the largest possible responses to whole requests included. Default 512 KiB.
     pub bytes: usize,
     /// Calls a minute. Default 240.
     pub calls_per_minute: u32,
-    /// How long a response is kept from its arrival on, and an upload from its last piece on. Default 24 h.
+    /// How long a response is kept from its arrival on. Default 24 h.
     pub retention: Duration,
+    /// How long the first part of a request is kept from its last piece on. Default 1 h.
+    pub upload_retention: Duration,
     /// How long a finished exchange is remembered at least. Default 10 min.
     pub done_for: Duration,
     /// How many finished exchanges are remembered at least, however old. Default 64.
@@ -96,6 +98,7 @@ impl Default for Limits {
             bytes: 512 << 10,
             calls_per_minute: 240,
             retention: Duration::from_secs(24 * 3_600),
+            upload_retention: Duration::from_secs(3_600),
             done_for: Duration::from_secs(600),
             done_at_least: 64,
         }
@@ -309,8 +312,8 @@ impl Csms {
 
     /// Forwards what is due again and ends what is too old. To be called when [`Csms::poll_timeout`] is due.
     pub fn handle_timeout(&mut self, now: Duration) {
-        let (retention, limits) = (self.config.limits.retention, self.config.limits.clone());
-        let old = |e: &&Exchange| e.is_outdated(now, retention);
+        let limits = self.config.limits.clone();
+        let old = |e: &&Exchange| e.kept_until(&limits).is_some_and(|until| until <= now);
         let ids: Vec<_> = self.exchanges.iter().filter(old).map(|e| e.id).collect();
         for id in ids {
             self.drop_exchange(now, id);
@@ -337,17 +340,16 @@ impl Csms {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let due = |e: &Exchange| match e.state {
-            State::Held | State::Asked => None,
             State::Delayed { retry_at, .. } => Some(retry_at),
-            _ => Some(e.at.saturating_add(self.config.limits.retention)),
+            _ => e.kept_until(&self.config.limits),
         };
         self.exchanges.iter().filter_map(due).chain(self.call_due()).min()
     }
 
     /// Whether nothing is known of the station that is worth keeping: the value may be dropped while disconnected.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.exchanges.is_empty() && self.done.len() == 0
+    pub fn is_empty(&self, now: Duration) -> bool {
+        self.exchanges.is_empty() && self.done.len() == 0 && self.rate.is_rested(now)
     }
 
     /// Where an exchange stands.

@@ -178,6 +178,8 @@ impl Csms {
     ) -> Result<(), TransferError> {
         if self.exchange(id).is_none() {
             self.begin(now, id, route, chunk)?;
+        } else {
+            self.grow(now, id, chunk)?;
         }
         let Some(exchange) = self.exchange_mut(id) else {
             return Ok(());
@@ -223,13 +225,13 @@ impl Csms {
         if chunk.piece.len() == chunk.len && !is_one_sequence(&chunk.piece) {
             return Err(TransferError::last(ErrorCode::Malformed));
         }
-        let room = chunk.len.saturating_add(self.config.max);
-        let busy = TransferError::again(ErrorCode::Busy, Duration::from_secs(10));
-        let reserved = self.make_room(now, room).ok_or(busy)?;
+        let request = Assembly::new(chunk.len);
+        let room = request.room_for(chunk, self.config.max);
+        let reserved = self.make_room(now, room, None)?;
         self.exchanges.push(Exchange {
             id,
             route,
-            request: Assembly::new(chunk.len),
+            request,
             state: State::Receiving,
             at: now,
             held_since: now,
@@ -240,9 +242,30 @@ impl Csms {
         Ok(())
     }
 
-    /// Reserves `room` bytes for one exchange more, in place of others if need be; those stay where it is not enough.
-    fn make_room(&mut self, now: Duration, room: usize) -> Option<Reservation> {
-        let victims = self.victims(room)?;
+    /// Reserves what one more piece of an upload takes.
+    fn grow(&mut self, now: Duration, id: ExchangeId, chunk: &Chunk) -> Result<(), TransferError> {
+        let max = self.config.max;
+        let upload = self.exchange(id).filter(|exchange| !exchange.is_complete());
+        let room = upload.map_or(0, |upload| upload.request.room_for(chunk, max));
+        if room > 0 {
+            let more = self.make_room(now, room, Some(id))?;
+            if let Some(upload) = self.exchange_mut(id) {
+                upload.reserved.add(more);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves `room` bytes, for `upload` or for one exchange more, in place of other exchanges if need be; those stay where
+    /// it is not enough.
+    fn make_room(
+        &mut self,
+        now: Duration,
+        room: usize,
+        upload: Option<ExchangeId>,
+    ) -> Result<Reservation, TransferError> {
+        let busy = TransferError::again(ErrorCode::Busy, Duration::from_secs(10));
+        let victims = self.victims(room, upload).ok_or(busy.clone())?;
         let is_victim = |e: &&Exchange| victims.contains(&e.id);
         let freed = self
             .exchanges
@@ -250,25 +273,27 @@ impl Csms {
             .filter(is_victim)
             .map(|e| e.reserved.bytes());
         if !self.budget.has(room, freed.sum()) {
-            return None;
+            return Err(busy);
         }
         for id in victims {
             self.drop_exchange(now, id);
         }
-        self.budget.reserve(room)
+        self.budget.reserve(room).ok_or(busy)
     }
 
-    /// Who makes way for one exchange that reserves `room` bytes: the oldest uploads, then the oldest responses.
-    fn victims(&self, room: usize) -> Option<Vec<ExchangeId>> {
+    /// Who makes way for `room` bytes more, of `upload` or of one exchange more: the oldest uploads, then the oldest
+    /// responses.
+    fn victims(&self, room: usize, upload: Option<ExchangeId>) -> Option<Vec<ExchangeId>> {
         let limits = &self.config.limits;
+        let most = limits.exchanges.saturating_sub(usize::from(upload.is_none()));
         let mut open = self.exchanges.len();
         let mut reserved: usize = self.exchanges.iter().map(|e| e.reserved.bytes()).sum();
-        let may_go = |e: &&Exchange| !e.is_complete() || e.is_settled();
+        let may_go = |e: &&Exchange| Some(e.id) != upload && (!e.is_complete() || e.is_settled());
         let mut oldest: Vec<_> = self.exchanges.iter().filter(may_go).collect();
         oldest.sort_by_key(|e| (e.is_complete(), e.at));
         let mut oldest = oldest.into_iter();
         let mut victims = Vec::new();
-        while open >= limits.exchanges || reserved.saturating_add(room) > limits.bytes {
+        while open > most || reserved.saturating_add(room) > limits.bytes {
             let victim = oldest.next()?;
             open -= 1;
             reserved -= victim.reserved.bytes();

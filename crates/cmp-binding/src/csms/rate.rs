@@ -22,6 +22,11 @@ impl Rate {
         }
     }
 
+    /// Whether a new one would be the same.
+    pub(super) fn is_rested(&self, now: Duration) -> bool {
+        self.next <= now
+    }
+
     /// Counts a call, or says when one may come again.
     pub(super) fn take(&mut self, now: Duration) -> Result<(), TransferError> {
         let next = self.next.max(now).saturating_add(self.interval);
