@@ -7,8 +7,9 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context;
 use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
-use csms_bridge::{Bridge, MemoryStore};
+use csms_bridge::{Bridge, Listeners, MemoryStore};
 use lab_ra::{Pki, PollAfter, Ra, RaConfig, Store};
 use ocpp_rpc::Version;
 use serde_json::{Map, Value};
@@ -279,14 +280,17 @@ async fn serve_bridge(
     slow: SocketAddr,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<SocketAddr> {
-    let mut config = csms_bridge::Config::default();
+    let mut config = csms_bridge::Config {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        ..csms_bridge::Config::default()
+    };
     config.add_route(&format!("default=http://{prompt}/.well-known/cmp"))?;
     config.add_route(&format!("slow=http://{slow}/.well-known/cmp"))?;
     config.check()?;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let address = listener.local_addr()?;
     let store = MemoryStore::new(config.max_stations);
+    let listeners = Listeners::bind(&config).await?;
+    let address = listeners.addresses()?.first().map(|(_, address)| *address);
     let bridge = Bridge::new(config, Arc::new(store)).await?;
-    tokio::spawn(async move { bridge.serve(listener, stopped).await });
-    Ok(address)
+    tokio::spawn(async move { bridge.serve(listeners, stopped).await });
+    address.context("a bridge without a listener")
 }

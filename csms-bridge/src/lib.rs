@@ -7,10 +7,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access;
 mod clock;
 pub mod config;
 pub mod header;
 mod link;
+mod listen;
 mod ra;
 mod relay;
 mod standalone;
@@ -19,9 +21,14 @@ pub mod store;
 use std::sync::Arc;
 
 use cmp_binding::DoOperation;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
+use access::Access;
+pub use access::{
+    AccessError, ITERATIONS, InvalidVerifier, PasswordVerifier, StationsError, parse_authorization_key,
+};
 pub use config::{Config, ConfigError};
+pub use listen::{ListenError, Listeners, Reload, TlsError, TlsFileError};
 use relay::Relay;
 pub use relay::{NotifyError, StationView};
 pub use store::{
@@ -33,24 +40,49 @@ pub use store::{
 #[derive(Clone)]
 pub struct Bridge {
     config: Arc<Config>,
+    access: Arc<Access>,
     relay: Arc<Relay>,
+}
+
+/// Why there is no bridge.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It cannot be decided who is let in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The store does not say what a former run has left.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Bridge {
     /// A bridge that goes on with what a former run has left in `store`. `config` is one that [`Config::check`] takes.
     ///
     /// # Errors
-    /// [`StoreError`] where the store does not say what that is.
-    pub async fn new(config: Config, store: Arc<dyn Store>) -> Result<Self, StoreError> {
+    /// [`StartError`]: the list of stations, or the store.
+    pub async fn new(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let relay = Relay::new(Arc::clone(&config), store);
+        let access = Arc::new(Access::load(&config.access)?);
+        let relay = Relay::new(Arc::clone(&config), store, Arc::clone(&access));
         relay.resume().await?;
-        Ok(Self { config, relay })
+        Ok(Self {
+            config,
+            access,
+            relay,
+        })
     }
 
-    /// Serves stations on `listener` until `stop` turns true; then lets what is in flight end within the drain time.
-    pub async fn serve(&self, listener: TcpListener, stop: watch::Receiver<bool>) {
-        standalone::serve(Arc::clone(&self.config), Arc::clone(&self.relay), listener, stop).await;
+    /// Serves stations on `listeners` until `stop` turns true; then lets what is in flight end within the drain time.
+    pub async fn serve(&self, listeners: Listeners, stop: watch::Receiver<bool>) {
+        let (config, relay) = (Arc::clone(&self.config), Arc::clone(&self.relay));
+        standalone::serve(config, relay, Arc::clone(&self.access), listeners, stop).await;
+    }
+
+    /// What reads the files of `listeners` and the list of stations again while they are served.
+    #[must_use]
+    pub fn reload(&self, listeners: &Listeners) -> Reload {
+        Reload::new(listeners, Arc::clone(&self.access))
     }
 
     /// Asks a connected station to do something, and waits for its answer; how long, is the caller's business.

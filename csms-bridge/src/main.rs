@@ -1,6 +1,8 @@
 //! `csms-bridge`: see `csms-bridge --help`.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
@@ -10,10 +12,10 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use csms_bridge::{Bridge, Config, ConfigError, config::Mode};
+use cli::{access::AccessFlags, hash_password::HashPassword};
+use csms_bridge::{Bridge, Config, ConfigError, ListenError, Listeners, Reload, StartError, config::Mode};
 use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tracing_subscriber::EnvFilter;
@@ -33,8 +35,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve stations. Prints `listening on ADDRESS` when ready; logs go to standard error.
-    Serve(Serve),
+    /// Serve stations. Prints `listening on ADDRESS` for each listener when ready; logs go to standard error.
+    Serve(Box<Serve>),
+    /// Print what the list of stations keeps of a password that is read from standard input.
+    HashPassword(HashPassword),
 }
 
 #[derive(Args)]
@@ -60,6 +64,8 @@ struct Serve {
     /// Where to keep what must outlive the bridge: a file, or `memory`. Default: csms-bridge.sqlite here.
     #[arg(long, value_name = "FILE|memory")]
     store: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// How to log: what happens is at `info`; the environment variable RUST_LOG says more exactly.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -80,7 +86,8 @@ impl Serve {
             .as_deref()
             .map_or(Ok(Config::default()), Config::from_file)?;
         config.mode = self.mode.unwrap_or(config.mode);
-        config.listen = self.listen.unwrap_or(config.listen);
+        config.listen = self.listen.or(config.listen);
+        self.access.apply(&mut config);
         config.hold_pending |= self.hold_pending;
         config.pending_interval_s = self.pending_interval.unwrap_or(config.pending_interval_s);
         config.store.file = self.store.clone().unwrap_or(config.store.file);
@@ -91,7 +98,19 @@ impl Serve {
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(arguments) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Serve(arguments) => run_serve(&arguments),
+        Command::HashPassword(arguments) => match arguments.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("csms-bridge: {error:#}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+fn run_serve(arguments: &Serve) -> ExitCode {
     start_log(arguments.log_format);
     let config = match arguments.config() {
         Ok(config) => config,
@@ -105,9 +124,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("csms-bridge: {error:#}");
-            ExitCode::FAILURE
+            match is_config(&error) {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+/// Whether a file that the configuration names is to blame.
+fn is_config(error: &anyhow::Error) -> bool {
+    let listeners = error.downcast_ref::<ListenError>();
+    let bridge = error.downcast_ref::<StartError>();
+    listeners.is_some_and(ListenError::is_config) || matches!(bridge, Some(StartError::Access(_)))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -115,15 +144,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .store
         .open(config.max_stations)
         .context("opening the store")?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listening on {}", config.listen))?;
+    let listeners = Listeners::bind(&config).await?;
+    let bridge = Bridge::new(config, store).await?;
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Nobody has to read it: a closed standard output is no reason to end.
     let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "listening on {}", listener.local_addr()?).and_then(|()| stdout.flush());
+    for (_, address) in listeners.addresses()? {
+        let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+    }
+    tokio::spawn(reload_on_hangup(
+        bridge.reload(&listeners),
+        signal(SignalKind::hangup())?,
+    ));
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -131,9 +165,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         stop.send_replace(true);
     });
-    let bridge = Bridge::new(config, store).await?;
-    bridge.serve(listener, stopped).await;
+    bridge.serve(listeners, stopped).await;
     Ok(())
+}
+
+async fn reload_on_hangup(reload: Reload, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        let reload = reload.clone();
+        // It reads files.
+        let _ = tokio::task::spawn_blocking(move || reload.run()).await;
+    }
 }
 
 fn start_log(format: LogFormat) {

@@ -8,19 +8,18 @@ use ocpp_rpc::{
     Endpoint, ErrorCode, RawValue,
     data_transfer::{self, ACTION, Request, Response},
     endpoint::{self, CallId, Event, IncomingId, Priority},
-    ws::{CloseCode, Connection, Handshake, Refusal, ServerOptions},
+    ws::{CloseCode, Connection},
 };
 use serde_json::json;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
 
 use crate::{
-    Boot, Config, StationKey, clock,
+    Boot, Config,
+    access::{Access, Admission},
+    clock,
     link::{from_wire, outcome_of, payload_of, response_of},
+    listen::{self, Arrival, Listeners, Stream, stopped},
     relay::{Ended, Relay, Session},
 };
 
@@ -28,36 +27,20 @@ use crate::{
 pub(crate) async fn serve(
     config: Arc<Config>,
     relay: Arc<Relay>,
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
+    access: Arc<Access>,
+    listeners: Listeners,
+    stop: watch::Receiver<bool>,
 ) {
     let shared = Arc::new(Shared {
-        options: config.server_options(),
-        room: Arc::new(Semaphore::new(config.max_connections)),
-        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         config,
         relay,
         stop: stop.clone(),
     });
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stopped(&mut stop) => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let span = info_span!("connection", %peer, station = tracing::field::Empty);
-                    connections.spawn(connection(Arc::clone(&shared), stream).instrument(span));
-                }
-                Err(error) => {
-                    // Out of files, mostly: nothing gets better by trying at once.
-                    warn!(%error, "a connection could not be taken");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
+    let serve_station = {
+        let shared = Arc::clone(&shared);
+        move |arrival| station(Arc::clone(&shared), arrival)
+    };
+    let mut connections = listen::serve(&shared.config, access, listeners, stop, serve_station).await;
     let drain = async {
         while connections.join_next().await.is_some() {}
         shared.relay.drained().await;
@@ -73,51 +56,19 @@ pub(crate) async fn serve(
 struct Shared {
     config: Arc<Config>,
     relay: Arc<Relay>,
-    options: ServerOptions,
-    room: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 /// The one action that a station may call before its boot is accepted.
 const BOOT: &str = "BootNotification";
 
-/// Connections above the limit that are read and answered at a time.
-const MAX_REFUSALS: usize = 32;
-
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    let mut stop = shared.stop.clone();
-    let Ok(_room) = Arc::clone(&shared.room).try_acquire_owned() else {
-        warn!(
-            max = shared.config.max_connections,
-            "too many connections: this one is refused"
-        );
-        // So many are told so at a time; what comes on top of them is closed unread.
-        if let Ok(_room) = Arc::clone(&shared.refusals).try_acquire_owned()
-            && let Ok(handshake) = Handshake::read(stream, &shared.options).await
-        {
-            handshake.refuse(Refusal::Unavailable).await;
-        }
-        return;
-    };
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY");
-    }
-    let handshake = tokio::select! {
-        handshake = Handshake::read(stream, &shared.options) => handshake,
-        () = stopped(&mut stop) => return,
-    };
-    let handshake = match handshake {
-        Ok(handshake) => handshake,
-        Err(error) => return warn!(%error, "no OCPP handshake"),
-    };
-    let station = handshake.station();
-    let key = StationKey {
-        listener: String::new(),
-        prefix: station.prefix().into(),
-        identity: station.identity().into(),
-    };
-    tracing::Span::current().record("station", tracing::field::display(&key));
+async fn station(shared: Arc<Shared>, arrival: Arrival) {
+    let Arrival {
+        handshake,
+        key,
+        admission,
+        place: _place,
+    } = arrival;
     let connection = match handshake.accept().await {
         Ok(connection) => connection,
         Err(error) => return warn!(%error, "handshake failed"),
@@ -137,6 +88,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let mut link = Link {
         endpoint: Endpoint::new(config, u64::from_ne_bytes(seed)),
         calls: HashMap::new(),
+        admission,
         session,
         shared,
     };
@@ -144,15 +96,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     link.session.disconnect().await;
 }
 
-/// Returns when the bridge is to end. What the channel lends stays in here: a future that holds it cannot be spawned.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone can stop nothing any more, and nobody is left who wants the bridge.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 /// One station's connection.
 struct Link {
     shared: Arc<Shared>,
+    admission: Admission,
     session: Session,
     endpoint: Endpoint,
     /// Our DataTransfers, by the call that carries them.
@@ -160,7 +107,7 @@ struct Link {
 }
 
 impl Link {
-    async fn run(&mut self, mut connection: Connection<TcpStream>) {
+    async fn run(&mut self, mut connection: Connection<Stream>) {
         let mut answers = FuturesUnordered::new();
         let mut stop = self.shared.stop.clone();
         let mut stopping = false;
@@ -207,7 +154,7 @@ impl Link {
     }
 
     /// Sends all that may go out now.
-    async fn transmit(&mut self, connection: &mut Connection<TcpStream>) -> Result<(), ocpp_rpc::ws::Error> {
+    async fn transmit(&mut self, connection: &mut Connection<Stream>) -> Result<(), ocpp_rpc::ws::Error> {
         let stopping = *self.shared.stop.borrow();
         while !stopping
             && self.calls.is_empty()
@@ -233,7 +180,9 @@ impl Link {
     async fn event(&mut self, event: Event) -> Option<(IncomingId, String, Option<Data>)> {
         match event {
             // 2.x B01.FR.10 and B02.FR.09. 1.6 (section 4.2) forbids such calls as well, and names no answer.
-            Event::Call { call, action, .. } if action != BOOT && self.session.is_pending().await => {
+            Event::Call { call, action, .. }
+                if action != BOOT && (self.admission.cmp_only || self.session.is_pending().await) =>
+            {
                 self.fail(call, ErrorCode::SecurityError, "not before the boot is accepted");
                 None
             }
@@ -312,7 +261,8 @@ impl Link {
     async fn boot(&mut self) -> serde_json::Value {
         let config = &self.shared.config;
         let was_pending = self.session.is_pending().await;
-        let boot = match config.hold_pending && !self.session.may_be_let_in().await {
+        let boot = match self.admission.cmp_only || config.hold_pending && !self.session.may_be_let_in().await
+        {
             true => Boot::Pending,
             false => Boot::Accepted,
         };

@@ -1,14 +1,24 @@
 //! Configuration: a TOML file, flags over it, and an explanation of what is wrong with either.
 
+mod access;
+mod listener;
 mod route;
 mod store;
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use cmp_binding::{VENDOR_ID, csms};
 use ocpp_rpc::ws::{Limits, ServerOptions};
 use serde::Deserialize;
 
+pub use access::{AccessConfig, ExpiredCertificates, Operations, ProtectionSerials, Unlisted};
+pub use listener::{ClientAuth, DEFAULT_LISTENER, ExpiredCrls, ListenerConfig, SecurityProfile, TlsConfig};
 pub use route::RouteConfig;
 pub use store::StoreConfig;
 
@@ -18,8 +28,16 @@ pub use store::StoreConfig;
 pub struct Config {
     /// How the bridge stands next to a CSMS. Only `standalone` so far.
     pub mode: Mode,
-    /// Where stations connect. Default 127.0.0.1:9000.
-    pub listen: SocketAddr,
+    /// Where stations connect: the listener `default`. Without it, and without other listeners, 127.0.0.1:9000.
+    pub listen: Option<SocketAddr>,
+    /// How stations prove who they are at `listen`. Without it the bridge does not ask.
+    pub security_profile: Option<SecurityProfile>,
+    /// TLS at `listen`; without it that is plain.
+    pub tls: Option<TlsConfig>,
+    /// Further listeners.
+    pub listeners: BTreeMap<String, ListenerConfig>,
+    /// Which stations are let in, and what they may do.
+    pub access: AccessConfig,
     /// The vendorId of the binding's DataTransfers.
     pub vendor_id: String,
     /// The routes that stations may name, and the RAs behind them.
@@ -37,6 +55,12 @@ pub struct Config {
     pub drain_s: u64,
     /// Connections at a time. Default 20,000.
     pub max_connections: usize,
+    /// Connections at a time from one address (IPv6: from one /64). Default 1,000.
+    pub max_connections_per_address: usize,
+    /// Seconds that a connection may take for TLS, and again for the WebSocket. Default 10.
+    pub handshake_timeout_s: u64,
+    /// Bytes of the head of an HTTP request that are taken at most; beyond it the answer is 431. Default 8,192.
+    pub max_head_bytes: usize,
     /// Stations that are remembered at a time, connected or not. Default 100,000.
     pub max_stations: usize,
     /// Bytes of CMP messages held for all stations. Default 256 MiB.
@@ -77,7 +101,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             mode: Mode::Standalone,
-            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            listen: None,
+            security_profile: None,
+            tls: None,
+            listeners: BTreeMap::new(),
+            access: AccessConfig::default(),
             vendor_id: VENDOR_ID.into(),
             routes: BTreeMap::new(),
             hold_pending: false,
@@ -86,6 +114,9 @@ impl Default for Config {
             answer_budget_ms: 2_000,
             drain_s: 10,
             max_connections: 20_000,
+            max_connections_per_address: 1_000,
+            handshake_timeout_s: 10,
+            max_head_bytes: 8_192,
             max_stations: 100_000,
             max_bytes: 256 << 20,
             max_frame_bytes: 1 << 20,
@@ -140,6 +171,17 @@ pub enum ConfigError {
         /// Why.
         reason: &'static str,
     },
+    /// A listener's keys do not fit together.
+    #[error("listener {name}: {reason}")]
+    Listener {
+        /// Which.
+        name: String,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+    /// `[access]` does not fit to the listeners.
+    #[error("{0}")]
+    Access(&'static str),
     /// A number is out of its range.
     #[error("{name} = {value}: must be {range}")]
     Range {
@@ -195,6 +237,7 @@ impl Config {
             route.check(name.as_str())?;
         }
         self.store.check()?;
+        self.check_listeners()?;
         let unit = self.unit_bytes as u64;
         range(
             "unit_bytes",
@@ -224,6 +267,24 @@ impl Config {
             self.max_connections as u64,
             1..=1_000_000,
             "1 to 1,000,000",
+        )?;
+        range(
+            "max_connections_per_address",
+            self.max_connections_per_address as u64,
+            1..=1_000_000,
+            "1 to 1,000,000",
+        )?;
+        range(
+            "handshake_timeout_s",
+            self.handshake_timeout_s,
+            1..=300,
+            "1 to 300",
+        )?;
+        range(
+            "max_head_bytes",
+            self.max_head_bytes as u64,
+            1_024..=65_536,
+            "1,024 to 65,536",
         )?;
         range(
             "max_calls_per_minute",
@@ -258,6 +319,61 @@ impl Config {
         )
     }
 
+    fn check_listeners(&self) -> Result<(), ConfigError> {
+        let (mut passwords, mut certificates) = (false, false);
+        for (name, listener) in self.each_listener() {
+            let error = |reason| ConfigError::Listener {
+                name: name.clone(),
+                reason,
+            };
+            if !listener::is_name(&name) {
+                return Err(error("a listener's name is 1 to 32 of a-z, 0-9 and -"));
+            }
+            listener.check(&name)?;
+            passwords |= listener.wants_password();
+            certificates |= listener.client_auth() != ClientAuth::None;
+        }
+        if self.listeners.contains_key(DEFAULT_LISTENER) {
+            return Err(ConfigError::Listener {
+                name: DEFAULT_LISTENER.into(),
+                reason: "this name is for listen, security_profile and [tls]",
+            });
+        }
+        if !self.serves_default() && (self.tls.is_some() || self.security_profile.is_some()) {
+            return Err(ConfigError::Listener {
+                name: DEFAULT_LISTENER.into(),
+                reason: "security_profile and [tls] are of listen, which is not given: put them into [listeners.NAME]",
+            });
+        }
+        self.access.check(passwords, certificates)
+    }
+
+    /// Whether there is a listener of `listen`.
+    fn serves_default(&self) -> bool {
+        self.listen.is_some() || self.listeners.is_empty()
+    }
+
+    /// All listeners by name.
+    pub(crate) fn each_listener(&self) -> Vec<(String, ListenerConfig)> {
+        let simple = self.serves_default().then(|| {
+            let listener = ListenerConfig {
+                listen: self.listen.unwrap_or(DEFAULT_LISTEN),
+                security_profile: self.security_profile,
+                tls: self.tls.clone(),
+            };
+            (DEFAULT_LISTENER.to_owned(), listener)
+        });
+        let named = self.listeners.iter();
+        simple
+            .into_iter()
+            .chain(named.map(|(name, listener)| (name.clone(), listener.clone())))
+            .collect()
+    }
+
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_s)
+    }
+
     pub(crate) fn answer_budget(&self) -> Duration {
         Duration::from_millis(self.answer_budget_ms)
     }
@@ -270,6 +386,8 @@ impl Config {
         ServerOptions {
             limits: Limits {
                 max_message_bytes: self.max_frame_bytes,
+                max_head_bytes: self.max_head_bytes,
+                handshake_timeout: self.handshake_timeout(),
                 ..Limits::default()
             },
             ..ServerOptions::default()
@@ -295,6 +413,8 @@ impl Config {
     }
 }
 
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
+
 fn range(
     name: &'static str,
     value: u64,
@@ -318,6 +438,7 @@ mod tests {
         let sample = Config::from_file(&path).unwrap();
         sample.check().unwrap();
         let defaults = Config {
+            listen: sample.listen,
             routes: sample.routes.clone(),
             ..Config::default()
         };

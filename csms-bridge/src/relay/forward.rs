@@ -54,6 +54,10 @@ impl Relay {
         let Some(ra) = self.routes.get(route) else {
             return Some(Err(RaError::Forbidden));
         };
+        if let Err(reason) = self.access.permit(&entry.key, route, &request) {
+            warn!(%reason, "forbidden");
+            return Some(Err(RaError::Forbidden));
+        }
         let pinned = match self.pinned(entry, ra.has_choice(), &request).await {
             Ok(pinned) => pinned,
             Err(error) => return Some(Err(error)),

@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 pub(crate) use session::{Ended, Session};
 use state::State;
 
-use crate::{Config, Facts, Hello, StationKey, Store, StoreError, clock, ra, store::Stored};
+use crate::{Config, Facts, Hello, StationKey, Store, StoreError, access::Access, clock, ra, store::Stored};
 
 /// How often what is due without a connection is looked after: retries of an RA, retention.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -36,6 +36,7 @@ pub(crate) struct Relay {
     config: Arc<Config>,
     routes: HashMap<Route, ra::Route>,
     store: Arc<dyn Store>,
+    access: Arc<Access>,
     budget: Budget,
     stations: Mutex<HashMap<StationKey, Arc<Entry>>>,
     /// Held while what is stored of a station is loaded, so that it is loaded once.
@@ -85,7 +86,7 @@ pub enum NotifyError {
 }
 
 impl Relay {
-    pub(crate) fn new(config: Arc<Config>, store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(config: Arc<Config>, store: Arc<dyn Store>, access: Arc<Access>) -> Arc<Self> {
         let routes = config
             .routes
             .iter()
@@ -94,6 +95,7 @@ impl Relay {
         let relay = Arc::new(Self {
             routes,
             store,
+            access,
             budget: Budget::new(config.max_bytes),
             config,
             stations: Mutex::default(),

@@ -43,7 +43,11 @@ async fn session(config: Config, store: Arc<dyn Store>) -> Session {
         identity: "CS1".into(),
         ..StationKey::default()
     };
-    Relay::new(Arc::new(config), store).connect(key).await.unwrap()
+    let access = Arc::new(Access::load(&config.access).unwrap());
+    Relay::new(Arc::new(config), store, access)
+        .connect(key)
+        .await
+        .unwrap()
 }
 
 async fn send(session: &Session, data: &str) -> Option<String> {

@@ -2,14 +2,15 @@
 #![allow(dead_code)]
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use csms_bridge::Config;
+use csms_bridge::{Config, Listeners, Reload};
 use ocpp_rpc::Version;
-use ocpp_rpc::ws::{ClientOptions, CloseCode, Connection, Error, connect, station_url};
+use ocpp_rpc::ws::{ClientOptions, CloseCode, Connection, Error, connect_over, station_url};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +26,8 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// A bridge that is served until it is stopped.
 pub struct Bridge {
     pub base: String,
+    pub addresses: Vec<SocketAddr>,
+    pub reload: Reload,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -35,15 +38,25 @@ impl Bridge {
         let text = format!(
             "{settings}\n[store]\nfile = \"memory\"\n[routes.default]\nurls = {urls:?}\n{route_settings}\n"
         );
-        let config: Config = toml::from_str(&text).unwrap();
+        let mut config: Config = toml::from_str(&text).unwrap();
+        config.listen = Some(([127, 0, 0, 1], 0).into());
         config.check().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("ws://{}/ocpp", listener.local_addr().unwrap());
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let addresses = listeners.addresses().unwrap();
+        let addresses: Vec<_> = addresses.into_iter().map(|(_, address)| address).collect();
+        let base = format!("ws://{}/ocpp", addresses[0]);
         let (stop, stopped) = watch::channel(false);
         let store = config.store.open(config.max_stations).unwrap();
         let bridge = csms_bridge::Bridge::new(config, store).await.unwrap();
-        let served = tokio::spawn(async move { bridge.serve(listener, stopped).await });
-        Self { base, stop, served }
+        let reload = bridge.reload(&listeners);
+        let served = tokio::spawn(async move { bridge.serve(listeners, stopped).await });
+        Self {
+            base,
+            addresses,
+            reload,
+            stop,
+            served,
+        }
     }
 
     pub fn begin_to_stop(&self) {
@@ -264,9 +277,14 @@ pub fn chunk(id: &str, message: &[u8], off: usize, size: usize) -> Value {
     json!({"id": id, "len": message.len(), "off": off, "data": base64(piece)})
 }
 
+/// What a station's WebSocket goes over.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 /// A station that speaks JSON and knows nothing.
 pub struct Station {
-    connection: Connection<TcpStream>,
+    connection: Connection<Box<dyn Io>>,
     next: u32,
     /// Calls of the bridge that came while something else was waited for.
     calls: VecDeque<Value>,
@@ -286,9 +304,20 @@ impl Station {
             versions: vec![version],
             ..ClientOptions::default()
         };
-        let connection = soon(connect(&station_url(base, identity), &options)).await?;
+        let uri: hyper::Uri = base.parse().unwrap();
+        let (host, port) = (uri.host().unwrap(), uri.port_u16().unwrap());
+        let stream = soon(TcpStream::connect((host, port))).await?;
+        Self::connect_over(Box::new(stream), &station_url(base, identity), &options).await
+    }
+
+    /// A station over a stream that stands.
+    pub async fn connect_over(
+        stream: Box<dyn Io>,
+        url: &str,
+        options: &ClientOptions,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            connection,
+            connection: soon(connect_over(stream, url, options)).await?,
             next: 0,
             calls: VecDeque::new(),
         })

@@ -1,0 +1,4 @@
+//! The subcommands and what they share.
+
+pub(crate) mod access;
+pub(crate) mod hash_password;
