@@ -1,5 +1,6 @@
-//! Any sequence of messages of every kind, honest, repeated, reordered and damaged, at any time, with restarts, decisions and
-//! revocations in between: the server never fails, what is over does not come back, and no request gets two certificates.
+//! Any sequence of messages of every kind, honest, repeated, reordered, damaged, lost, and of somebody else, at any time, with
+//! restarts, decisions and revocations in between: the server never fails, grants nothing that the transaction does not
+//! allow, what is over does not come back, no request gets two certificates, and the CRL has what it should.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,14 +10,17 @@
     unreachable_pub
 )]
 
+#[path = "../client/mod.rs"]
 mod client;
+mod model;
 
 use client::*;
 use cmp_message::{
     BodyType, CertOrEncCert, ErrorMsgContent, InfoTypeAndValue, PkiBody, PkiFailure, PkiMessage,
     PkiStatusInfo,
     certificate::Certificate,
-    crypto::{HashAlgorithm, KeyAlgorithm, aws_lc::SoftKey},
+    crl::Crl,
+    crypto::{AwsLc, HashAlgorithm, KeyAlgorithm, aws_lc::SoftKey},
     general,
     mac::{MacAlgorithm, Secret},
 };
@@ -24,14 +28,16 @@ use lab_ra::{
     Approval, CertificateStatus as Status, ImplicitConfirm, Pki, PollAfter, Ra, RaConfig, RevocationReason,
     Store,
 };
+use model::Model;
 use proptest::prelude::*;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{LazyLock, Mutex},
 };
 use tempfile::TempDir;
 
 static KEY: LazyLock<SoftKey> = LazyLock::new(key);
+const CHECK_AFTER_S: u32 = 5;
 
 /// An RA on disk that may lose its process between any two messages.
 struct Lab {
@@ -40,6 +46,8 @@ struct Lab {
     ra: Option<Ra>,
     /// What became of each certificate so far, and whether that was a hold.
     certificates: HashMap<Vec<u8>, (Status, bool)>,
+    /// What may be granted.
+    model: Model,
 }
 
 impl Lab {
@@ -52,6 +60,7 @@ impl Lab {
             config,
             ra: None,
             certificates: HashMap::new(),
+            model: Model::default(),
         };
         lab.restart();
         lab
@@ -77,8 +86,40 @@ impl Lab {
             // A second certificate for one transaction is an error of the database.
             assert!(!content.pki_status_info.contains(PkiFailure::SystemFailure));
         }
+        self.model.judge(now_s, message, &answer);
         self.check_certificates();
         answer
+    }
+
+    /// The CRL has what is refused, expired or revoked, and nothing else.
+    fn check_crl(&mut self, now_s: u64) {
+        let crl = self.ra.as_mut().unwrap().crl(1, now_s).unwrap().unwrap();
+        let crl = Crl::from_der(crl).unwrap();
+        let issuer = Certificate::from_der(self.ra().pki().ca.certificate()).unwrap();
+        crl.verify(&AwsLc, &issuer, Some(now_s)).unwrap();
+        let gone = [Status::Refused, Status::Expired, Status::Revoked];
+        let all = self.ra().store().certificates().unwrap();
+        let expected = all.iter().filter(|one| gone.contains(&one.status));
+        let expected: HashSet<_> = expected.map(|one| one.serial.as_slice()).collect();
+        assert_eq!(crl.serial_numbers().collect::<HashSet<_>>(), expected);
+    }
+
+    /// Each certificate was asked for, in a transaction of its own, and what was not confirmed in time is not waited for.
+    fn check_requests(&self, now_s: u64) {
+        let mut transactions = HashSet::new();
+        for record in self.ra().store().certificates().unwrap() {
+            let Some(id) = record.transaction_id else {
+                continue;
+            };
+            assert!(
+                self.model.requested.contains(&id),
+                "nobody asked for a certificate"
+            );
+            assert!(transactions.insert(id), "two certificates in a transaction");
+            let is_delayed = self.config.delayed.contains(&BodyType::CertConf);
+            let is_in_time = record.changed_s + self.config.confirm_wait_s >= now_s;
+            assert!(record.status != Status::Issued || is_delayed || is_in_time);
+        }
     }
 
     fn check_certificates(&mut self) {
@@ -89,7 +130,8 @@ impl Lab {
                 continue;
             };
             let may_change = match before {
-                (Status::Issued, _) => true,
+                // A hold ends in a confirmed certificate.
+                (Status::Issued, _) => now != (Status::Revoked, true),
                 // Only a hold ends; all else stays as it is once it is settled.
                 (Status::Confirmed, _) => now.0 == Status::Revoked,
                 (Status::Revoked, true) => now.0 == Status::Confirmed || now.0 == Status::Revoked,
@@ -132,6 +174,14 @@ enum Step {
     Nest {
         client: usize,
     },
+    /// A message of one client in the transaction of another.
+    Meddle {
+        client: usize,
+        victim: usize,
+        confirm: bool,
+    },
+    /// The next answer does not arrive.
+    Lose,
     Replay {
         message: usize,
     },
@@ -174,7 +224,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(client, right)| Step::Confirm { client, right }),
         5 => (client.clone(), any::<bool>()).prop_map(|(client, all)| Step::Poll { client, all }),
         1 => client.clone().prop_map(|client| Step::GiveUp { client }),
-        1 => client.prop_map(|client| Step::Nest { client }),
+        1 => client.clone().prop_map(|client| Step::Nest { client }),
+        2 => (client.clone(), client, any::<bool>())
+            .prop_map(|(client, victim, confirm)| Step::Meddle { client, victim, confirm }),
+        2 => Just(Step::Lose),
         4 => index.clone().prop_map(|message| Step::Replay { message }),
         2 => (index.clone(), index.clone(), 1..=255u8)
             .prop_map(|(message, at, bits)| Step::Damage { message, at, bits }),
@@ -243,6 +296,7 @@ struct Run {
     sent: Vec<Vec<u8>>,
     now_s: u64,
     requests: usize,
+    is_lost: bool,
     seen: HashMap<BodyType, usize>,
 }
 
@@ -265,6 +319,7 @@ impl Run {
             sent: Vec::new(),
             now_s: NOW_S,
             requests: 0,
+            is_lost: false,
             seen: HashMap::new(),
         }
     }
@@ -272,7 +327,35 @@ impl Run {
     fn step(&mut self, step: Step) {
         match step {
             Step::Wait { seconds } => self.now_s += seconds,
-            Step::Restart => self.lab.restart(),
+            Step::Restart => {
+                self.lab.check_crl(self.now_s);
+                self.lab.restart();
+            }
+            Step::Lose => self.is_lost = true,
+            Step::Meddle {
+                client,
+                victim,
+                confirm,
+            } => {
+                let body = match (confirm, self.certificates[victim].as_deref()) {
+                    (true, Some(certificate)) => cert_conf(certificate),
+                    _ => poll_req_all(),
+                };
+                let own = (
+                    self.clients[client].transaction_id,
+                    self.clients[client].recip_nonce.clone(),
+                );
+                self.clients[client].transaction_id = self.clients[victim].transaction_id;
+                self.clients[client].recip_nonce = self.clients[victim].recip_nonce.clone();
+                let message = self.clients[client].message(body, |_| {});
+                (
+                    self.clients[client].transaction_id,
+                    self.clients[client].recip_nonce,
+                ) = own;
+                self.lab.model.made(&message);
+                self.lab.handle(self.now_s, &message);
+                self.sent.push(message);
+            }
             Step::Decide { grant } => self.decide(grant),
             Step::Revoke { certificate, reason } => self.revoke(certificate, reason),
             Step::Replay { message } if !self.sent.is_empty() => {
@@ -342,9 +425,14 @@ impl Run {
     }
 
     fn send(&mut self, client: usize, message: Vec<u8>) {
+        self.lab.model.made(&message);
         let answer = self.lab.handle(self.now_s, &message);
+        self.lab.check_requests(self.now_s);
         *self.seen.entry(answer.body.body_type()).or_default() += 1;
         self.sent.push(message);
+        if std::mem::take(&mut self.is_lost) {
+            return;
+        }
         let nonce = answer.header.sender_nonce.as_ref();
         self.clients[client].recip_nonce = nonce.map(|nonce| nonce.as_bytes().to_vec());
         if let Some(certificate) = certificate(&answer) {
@@ -382,6 +470,7 @@ fn run(steps: Vec<Step>, config: RaConfig) -> Run {
     for step in steps {
         run.step(step);
     }
+    run.lab.check_crl(run.now_s);
     run
 }
 
@@ -412,8 +501,9 @@ fn config(choices: Choices) -> RaConfig {
     let mut config = RaConfig::default();
     config.poll_after = choices.polls.map(|polls| PollAfter {
         polls,
-        check_after_s: 5,
+        check_after_s: CHECK_AFTER_S,
     });
+    config.approval_check_after_s = CHECK_AFTER_S;
     if choices.all_delayed {
         config
             .delayed
