@@ -273,6 +273,14 @@ fn a_profile_sets_lifetime_usage_and_types_of_keys_by_header_or_by_path() {
 }
 
 #[test]
+fn an_empty_name_of_a_profile_is_none() {
+    let mut lab = ra(with_profiles);
+    let mut client = Client::with_idevid(&lab, "CS-1");
+    let wanted = PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]);
+    issued(&client.send_with(&mut lab, NOW_S, wanted, profile("")));
+}
+
+#[test]
 fn other_extended_key_usages_than_those_of_the_profile_are_left_out() {
     let mut lab = ra(with_profiles);
     let wanted = SoftKey::generate(KeyAlgorithm::P384).unwrap();

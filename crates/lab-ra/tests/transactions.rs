@@ -227,9 +227,12 @@ fn a_poll_req_for_another_request_is_refused_and_the_delay_goes_on() {
     let mut client = Client::with_idevid(&ra, "CS-1");
     client.send(&mut ra, PkiBody::Ir(vec![request(&key(), "CN=CS-1", |_| {})]));
     let nonce = client.recip_nonce.clone();
-    let other = PkiBody::PollReq(vec![PollReq { cert_req_id: 1 }]);
-    assert_eq!(failure(&client.send(&mut ra, other)), F::BadRequest);
-    client.recip_nonce = nonce;
+    let of = |ids: &[i64]| ids.iter().map(|id| PollReq { cert_req_id: *id }).collect();
+    for other in [&[1][..], &[], &[0, 0]] {
+        let answer = client.send(&mut ra, PkiBody::PollReq(of(other)));
+        assert_eq!(failure(&answer), F::BadRequest);
+        client.recip_nonce = nonce.clone();
+    }
     assert_eq!(client.send(&mut ra, poll_req()).body.body_type(), BodyType::Ip);
 }
 

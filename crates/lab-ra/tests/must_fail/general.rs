@@ -1,10 +1,7 @@
 //! What is wrong with a general message.
 
 use super::*;
-use cmp_message::{
-    InfoTypeAndValue, Raw,
-    general::{self, CrlSource, CrlStatus},
-};
+use cmp_message::general::{self, CrlSource, CrlStatus};
 use x509_cert::ext::pkix::name::GeneralName;
 
 fn ask(lab: &mut Lab, info: InfoTypeAndValue) -> PkiMessage {

@@ -1,7 +1,7 @@
 //! What is wrong with the header.
 
 use super::*;
-use cmp_message::{InfoTypeAndValue, general};
+use cmp_message::general;
 use der::{Encode, asn1::GeneralizedTime};
 
 fn info_of(infos: &[InfoTypeAndValue]) -> impl FnOnce(&mut PkiHeader) + use<> {
@@ -50,6 +50,13 @@ fn a_wrong_header_is_refused_with_its_reason() {
             name: "transactionID short",
             config: usual,
             send: |lab| lab.ir_with(|header| header.transaction_id = Some(octets(&[1; 15]))),
+            answer: (Error, F::BadDataFormat),
+            after: Nothing,
+        },
+        Row {
+            name: "transactionID long",
+            config: usual,
+            send: |lab| lab.ir_with(|header| header.transaction_id = Some(octets(&[1; 65]))),
             answer: (Error, F::BadDataFormat),
             after: Nothing,
         },
@@ -104,6 +111,13 @@ fn a_wrong_header_is_refused_with_its_reason() {
             name: "short senderNonce",
             config: usual,
             send: |lab| lab.ir_with(|header| header.sender_nonce = Some(octets(&[1; 15]))),
+            answer: (Error, F::BadSenderNonce),
+            after: Nothing,
+        },
+        Row {
+            name: "long senderNonce",
+            config: usual,
+            send: |lab| lab.ir_with(|header| header.sender_nonce = Some(octets(&[1; 65]))),
             answer: (Error, F::BadSenderNonce),
             after: Nothing,
         },
@@ -215,11 +229,22 @@ fn a_wrong_header_is_refused_with_its_reason() {
             after: Nothing,
         },
         Row {
+            name: "certProfile in a certConf",
+            config: usual,
+            send: |lab| {
+                lab.get_certificate();
+                let profile = InfoTypeAndValue::cert_profile("station").unwrap();
+                lab.send(cert_conf(&lab.certificate.clone()), info_of(&[profile]))
+            },
+            answer: (Error, F::BadRequest),
+            after: GoesOn,
+        },
+        Row {
             name: "two names in certProfile",
             config: usual,
             send: |lab| {
                 let names = vec!["a".to_owned(), "b".to_owned()];
-                let two = InfoTypeAndValue::with_value(general::CERT_PROFILE, &names).unwrap();
+                let two = InfoTypeAndValue::with_value(CERT_PROFILE, &names).unwrap();
                 lab.ir_with(info_of(&[two]))
             },
             answer: (Error, F::BadRequest),

@@ -25,8 +25,9 @@ mod trust;
 use client::*;
 use cmp_message::{
     BodyType::{self, Error, Ip, PkiConf},
-    PkiBody, PkiFailure as F, PkiHeader, PkiMessage,
+    InfoTypeAndValue, PkiBody, PkiFailure as F, PkiHeader, PkiMessage, Raw,
     crypto::{KeyAlgorithm, aws_lc::SoftKey},
+    general::CERT_PROFILE,
     mac::MacAlgorithm,
 };
 use lab_ra::{CertificateStatus, Pki, Ra, RaConfig};
@@ -223,4 +224,37 @@ fn what_is_no_der_of_a_pki_message_is_refused() {
     }
     assert_eq!(lab.ra.store().certificates().unwrap().len(), 0);
     assert_eq!(lab.post(&good).body.body_type(), Ip);
+}
+
+/// SEQUENCEs in one another.
+fn deep(levels: usize) -> Vec<u8> {
+    let mut reversed = Vec::new();
+    for _ in 0..levels {
+        let length = der::Length::try_from(reversed.len()).unwrap();
+        let header = [vec![0x30], der::Encode::to_der(&length).unwrap()].concat();
+        reversed.extend(header.into_iter().rev());
+    }
+    reversed.reverse();
+    reversed
+}
+
+#[test]
+fn what_is_very_long_or_very_deep_is_refused() {
+    let mut lab = Lab::new(usual);
+    let ten_mb = der::Encode::to_der(&octets(&vec![0; 10_000_000])).unwrap();
+    let long = [&[0x30, 0x84, 0, 0x98, 0x96, 0x86], ten_mb.as_slice()].concat();
+    for bytes in [vec![0; 10_000_000], ten_mb, long, deep(100_000)] {
+        assert_eq!(failure(&lab.post(&bytes)), F::BadDataFormat);
+    }
+    let value = Raw::new(deep(100_000)).unwrap();
+    let answer = lab.send(PkiBody::P10cr(value.clone()), |_| {});
+    assert_eq!(failure(&answer), F::BadDataFormat);
+    let info = InfoTypeAndValue {
+        info_type: CERT_PROFILE,
+        info_value: Some(value),
+    };
+    lab.client.begin();
+    let answer = lab.ir_with(|header| header.general_info = Some(vec![info]));
+    assert_eq!(failure(&answer), F::BadDataFormat);
+    assert_eq!(lab.ra.store().certificates().unwrap().len(), 0);
 }

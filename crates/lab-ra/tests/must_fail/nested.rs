@@ -158,7 +158,7 @@ fn a_wrong_nested_message_is_refused() {
             "something else inside",
             |lab| {
                 let ra = Client::with_issued(&lab.ra, "CN=RA", true);
-                let body = PkiBody::Nested(cmp_message::Raw::encode(&vec![1_u8, 2]).unwrap());
+                let body = PkiBody::Nested(Raw::encode(&vec![1_u8, 2]).unwrap());
                 ra.message(body, |_| {})
             },
             F::BadDataFormat,

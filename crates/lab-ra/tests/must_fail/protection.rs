@@ -154,6 +154,35 @@ fn wrong_protection_gets_nothing_and_changes_nothing() {
             after: GoesOn,
         },
         Row {
+            name: "error of somebody else",
+            config: usual,
+            send: |lab| {
+                lab.get_certificate();
+                let mut other = Client::with_idevid(&lab.ra, "CS-2");
+                other.transaction_id = lab.client.transaction_id;
+                other.recip_nonce = lab.client.recip_nonce.clone();
+                let error = PkiStatusInfo::rejection(F::SystemFailure, "");
+                let body = PkiBody::Error(ErrorMsgContent::from(error));
+                lab.post(&other.message(body, |_| {}))
+            },
+            answer: (Error, F::BadMessageCheck),
+            after: GoesOn,
+        },
+        Row {
+            name: "certConf without protection",
+            config: usual,
+            send: |lab| {
+                lab.get_certificate();
+                let body = cert_conf(&lab.certificate);
+                let message = lab.client.message(body, |header| header.protection_alg = None);
+                let mut message = PkiMessage::from_bytes(&message).unwrap();
+                message.protection = None;
+                lab.post(&message.to_bytes().unwrap())
+            },
+            answer: (Error, F::BadMessageCheck),
+            after: GoesOn,
+        },
+        Row {
             name: "unprotected error",
             config: usual,
             send: |lab| {

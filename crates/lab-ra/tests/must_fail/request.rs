@@ -3,7 +3,7 @@
 use super::*;
 use cmp_message::{
     BodyType::{Cp, Kup},
-    Raw,
+    ProofOfPossession,
     certificate::Certificate,
     crypto::{SignatureAlgorithm, SigningKey},
 };
@@ -67,6 +67,18 @@ fn a_wrong_request_gets_no_certificate() {
             send: |lab| {
                 let mut wanted = request(&lab.key, "CN=CS-1", |_| {});
                 wanted.popo = None;
+                lab.ir_of(wanted)
+            },
+            answer: (Ip, F::BadPop),
+            after: Nothing,
+        },
+        Row {
+            name: "POP of another kind",
+            config: usual,
+            send: |lab| {
+                let mut wanted = request(&lab.key, "CN=CS-1", |_| {});
+                let later = Raw::new([0x81, 1, 0]).unwrap();
+                wanted.popo = Some(ProofOfPossession::KeyEncipherment(later));
                 lab.ir_of(wanted)
             },
             answer: (Ip, F::BadPop),
@@ -186,6 +198,40 @@ fn a_wrong_request_gets_no_certificate() {
                 }))
             },
             answer: (Ip, F::UnacceptedExtension),
+            after: Nothing,
+        },
+        Row {
+            name: "an extension twice",
+            config: usual,
+            send: |lab| {
+                lab.ir_of(request(&lab.key, "CN=CS-1", |template| {
+                    template.extensions = Some(vec![extension("1.2.3.4", false, &[5, 0]); 2]);
+                }))
+            },
+            answer: (Ip, F::BadCertTemplate),
+            after: Nothing,
+        },
+        Row {
+            name: "an extension that is malformed",
+            config: usual,
+            send: |lab| {
+                lab.ir_of(request(&lab.key, "CN=CS-1", |template| {
+                    template.extensions = Some(vec![extension("2.5.29.17", false, &[5, 0])]);
+                }))
+            },
+            answer: (Ip, F::BadCertTemplate),
+            after: Nothing,
+        },
+        Row {
+            name: "a request to become an RA",
+            config: usual,
+            send: |lab| {
+                let cmc_ra = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 28];
+                lab.ir_of(request(&lab.key, "CN=CS-1", |template| {
+                    template.extensions = Some(vec![extension("2.5.29.37", false, &cmc_ra)]);
+                }))
+            },
+            answer: (Ip, F::BadCertTemplate),
             after: Nothing,
         },
         Row {

@@ -1,7 +1,7 @@
 //! What does not fit into its transaction.
 
 use super::*;
-use cmp_message::{ErrorMsgContent, PkiStatusInfo, Raw, crypto::HashAlgorithm};
+use cmp_message::{ErrorMsgContent, PkiStatusInfo, crypto::HashAlgorithm};
 use der::{asn1::Null, referenced::RefToOwned};
 use lab_ra::PollAfter;
 

@@ -180,7 +180,7 @@ enum Step {
         victim: usize,
         confirm: bool,
     },
-    /// The next answer does not arrive.
+    /// The next answer does not arrive; its certificate becomes known all the same.
     Lose,
     Replay {
         message: usize,
@@ -196,9 +196,10 @@ enum Step {
     Decide {
         grant: bool,
     },
+    /// Of the certificates the last, the one before, and so on.
     Revoke {
         certificate: usize,
-        reason: usize,
+        reason: RevocationReason,
     },
     Restart,
 }
@@ -212,6 +213,14 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => prop::sample::select(vec![0, 1, 6, 8, 7]).prop_map(Ask::Rr),
         1 => Just(Ask::Genm),
     ]
+}
+
+fn revocation_reason() -> impl Strategy<Value = RevocationReason> {
+    prop::sample::select(vec![
+        RevocationReason::KeyCompromise,
+        RevocationReason::CertificateHold,
+        RevocationReason::RemoveFromCrl,
+    ])
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -233,7 +242,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(message, at, bits)| Step::Damage { message, at, bits }),
         2 => prop_oneof![1..20u64, 200..400u64, 3_000..10_000u64].prop_map(|seconds| Step::Wait { seconds }),
         2 => prop::bool::weighted(0.8).prop_map(|grant| Step::Decide { grant }),
-        1 => (index, 0..10usize).prop_map(|(certificate, reason)| Step::Revoke { certificate, reason }),
+        3 => (0..3usize, revocation_reason())
+            .prop_map(|(certificate, reason)| Step::Revoke { certificate, reason }),
         1 => Just(Step::Restart),
     ]
 }
@@ -430,11 +440,10 @@ impl Run {
         self.lab.check_requests(self.now_s);
         *self.seen.entry(answer.body.body_type()).or_default() += 1;
         self.sent.push(message);
-        if std::mem::take(&mut self.is_lost) {
-            return;
+        if !std::mem::take(&mut self.is_lost) {
+            let nonce = answer.header.sender_nonce.as_ref();
+            self.clients[client].recip_nonce = nonce.map(|nonce| nonce.as_bytes().to_vec());
         }
-        let nonce = answer.header.sender_nonce.as_ref();
-        self.clients[client].recip_nonce = nonce.map(|nonce| nonce.as_bytes().to_vec());
         if let Some(certificate) = certificate(&answer) {
             self.certificates[client] = Some(certificate);
         }
@@ -451,12 +460,12 @@ impl Run {
         }
     }
 
-    fn revoke(&self, certificate: usize, reason: usize) {
+    fn revoke(&self, certificate: usize, reason: RevocationReason) {
         let store = self.lab.ra().store();
         let all = store.certificates().unwrap();
-        let serial = &all[certificate % all.len()].serial;
+        let serial = &all[all.len() - 1 - certificate % all.len()].serial;
         // Whether that may be is what the check after each step is about.
-        let _ = store.revoke(serial, RevocationReason::ALL[reason], self.now_s);
+        let _ = store.revoke(serial, reason, self.now_s);
     }
 
     /// How many certificates were asked for and issued; two more were there from the beginning.
