@@ -160,6 +160,11 @@ enum Step {
         what: Ask,
         implicit: bool,
     },
+    /// An ir, and what an honest client does then; the answers of these bits do not arrive.
+    Enroll {
+        client: usize,
+        lost: u8,
+    },
     Confirm {
         client: usize,
         right: bool,
@@ -180,8 +185,10 @@ enum Step {
         victim: usize,
         confirm: bool,
     },
-    /// The next answer does not arrive; its certificate becomes known all the same.
-    Lose,
+    /// The client's next answer does not arrive; its certificate becomes known all the same.
+    Lose {
+        client: usize,
+    },
     Replay {
         message: usize,
     },
@@ -229,6 +236,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (client.clone(), ask(), any::<bool>())
             .prop_map(|(client, what, implicit)| Step::Ask { client, what, implicit }),
+        3 => (client.clone(), any::<u8>()).prop_map(|(client, lost)| Step::Enroll { client, lost }),
         5 => (client.clone(), prop::bool::weighted(0.85))
             .prop_map(|(client, right)| Step::Confirm { client, right }),
         5 => (client.clone(), any::<bool>()).prop_map(|(client, all)| Step::Poll { client, all }),
@@ -236,7 +244,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client.clone().prop_map(|client| Step::Nest { client }),
         2 => (client.clone(), client, any::<bool>())
             .prop_map(|(client, victim, confirm)| Step::Meddle { client, victim, confirm }),
-        2 => Just(Step::Lose),
+        4 => (0..4usize).prop_map(|client| Step::Lose { client }),
         4 => index.clone().prop_map(|message| Step::Replay { message }),
         2 => (index.clone(), index.clone(), 1..=255u8)
             .prop_map(|(message, at, bits)| Step::Damage { message, at, bits }),
@@ -306,7 +314,7 @@ struct Run {
     sent: Vec<Vec<u8>>,
     now_s: u64,
     requests: usize,
-    is_lost: bool,
+    is_lost: [bool; 4],
     seen: HashMap<BodyType, usize>,
 }
 
@@ -329,7 +337,7 @@ impl Run {
             sent: Vec::new(),
             now_s: NOW_S,
             requests: 0,
-            is_lost: false,
+            is_lost: [false; 4],
             seen: HashMap::new(),
         }
     }
@@ -341,7 +349,7 @@ impl Run {
                 self.lab.check_crl(self.now_s);
                 self.lab.restart();
             }
-            Step::Lose => self.is_lost = true,
+            Step::Lose { client } => self.is_lost[client] = true,
             Step::Meddle {
                 client,
                 victim,
@@ -409,6 +417,24 @@ impl Run {
                 });
                 self.send(client, message);
             }
+            Step::Enroll { client, lost } => {
+                self.clients[client].begin();
+                self.certificates[client] = None;
+                let (what, implicit) = (Ask::Ir, false);
+                let mut next = Step::Ask {
+                    client,
+                    what,
+                    implicit,
+                };
+                for turn in 0..5 {
+                    self.is_lost[client] = lost >> turn & 1 == 1;
+                    self.step(next);
+                    next = match self.certificates[client] {
+                        Some(_) => Step::Confirm { client, right: true },
+                        None => Step::Poll { client, all: true },
+                    };
+                }
+            }
             Step::Confirm { client, right } => {
                 let right = self.certificates[client].clone().filter(|_| right);
                 let right = right.unwrap_or_default();
@@ -440,7 +466,7 @@ impl Run {
         self.lab.check_requests(self.now_s);
         *self.seen.entry(answer.body.body_type()).or_default() += 1;
         self.sent.push(message);
-        if !std::mem::take(&mut self.is_lost) {
+        if !std::mem::take(&mut self.is_lost[client]) {
             let nonce = answer.header.sender_nonce.as_ref();
             self.clients[client].recip_nonce = nonce.map(|nonce| nonce.as_bytes().to_vec());
         }
