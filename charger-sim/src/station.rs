@@ -7,6 +7,7 @@ mod operation;
 mod request;
 mod san;
 mod shown;
+mod signer_usage;
 mod task;
 mod template;
 
@@ -34,6 +35,7 @@ use crate::{
 pub use credentials::Secret;
 pub use operation::{Operation, Operations, Reason};
 pub use san::AltName;
+pub use signer_usage::SignerUsage;
 use task::Task;
 
 /// What the station is given.
@@ -64,9 +66,20 @@ pub struct Args {
     /// Shared secret that protects it instead: its reference, a colon, the secret.
     #[arg(long, value_name = "REF:VALUE")]
     pub secret: Option<Secret>,
-    /// The first trust anchors, for the RA and for issued certificates (PEM). Those that root-update has brought are in STATE.
+    /// The first trust anchors, for the RA and for issued certificates (PEM). Those that came later are in STATE: what
+    /// root-update has brought, and roots in caPubs under --secret or from one of --anchor-signer. May be left out where there
+    /// are some, and in an enrolment with --secret, which brings the first.
     #[arg(long, value_name = "FILE")]
-    pub trust: PathBuf,
+    pub trust: Option<PathBuf>,
+    /// What the certificate that signs for the RA must be for, its extended key usage: any, cmc-ca, cmc-ra, cm-kga, or an OID.
+    /// Set it where devices have certificates under the same anchors, for with `any` each of them could speak for the RA; leave
+    /// it where the RA's certificate has no such usage.
+    #[arg(long, value_name = "USAGE", default_value_t)]
+    pub signer_usage: SignerUsage,
+    /// Certificates (PEM) of RAs, or of CAs above them, whose signature lets roots in caPubs be trusted from then on. Default:
+    /// no signature does.
+    #[arg(long, value_name = "FILE")]
+    pub anchor_signer: Option<PathBuf>,
     /// Name of the RA or CA, as in `CN=My RA,O=Operator`. Default: empty.
     #[arg(long, value_name = "DN")]
     pub recipient: Option<String>,

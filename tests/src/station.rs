@@ -13,7 +13,7 @@ use crate::{Finished, Program, arg};
 pub struct Station {
     dir: tempfile::TempDir,
     credential: Vec<String>,
-    trust: String,
+    trust: Option<String>,
 }
 
 impl Station {
@@ -51,14 +51,21 @@ impl Station {
         Self {
             dir: crate::folder(),
             credential,
-            trust,
+            trust: Some(trust),
         }
     }
 
     /// The same station, but with another anchor.
     #[must_use]
     pub fn trusting(mut self, anchor: String) -> Self {
-        self.trust = anchor;
+        self.trust = Some(anchor);
+        self
+    }
+
+    /// The same station, started without an anchor.
+    #[must_use]
+    pub fn trusting_what_it_has(mut self) -> Self {
+        self.trust = None;
         self
     }
 
@@ -68,17 +75,10 @@ impl Station {
         let (state, report) = (arg(self.state()), arg(self.report_path()));
         // The report of an earlier run is none of this one.
         let _ = fs::remove_file(&report);
-        let mut arguments = vec![
-            "station",
-            "--csms",
-            csms,
-            "--id",
-            "CS-1",
-            "--state",
-            &state,
-            "--trust",
-            &self.trust,
-        ];
+        let mut arguments = vec!["station", "--csms", csms, "--id", "CS-1", "--state", &state];
+        if let Some(trust) = &self.trust {
+            arguments.extend(["--trust", trust]);
+        }
         arguments.extend(self.credential.iter().map(String::as_str));
         arguments.extend([
             "--subject",

@@ -10,9 +10,10 @@
 use cmp_message::certificate::Certificate;
 use cmp_message::crypto::KeyAlgorithm;
 use cmp_message::{CMP_2021, PkiBody, PkiMessage};
+use system_tests::arg;
 use system_tests::http::{Door, Exchanged};
 use system_tests::openssl::SECRET;
-use system_tests::programs::{LabRa, bridge, csms_url};
+use system_tests::programs::{LabRa, bridge, csms_url, run_peer};
 use system_tests::station::Station;
 
 const CENTRAL: [&str; 2] = ["--keygen", "central"];
@@ -138,4 +139,25 @@ fn a_station_of_a_lab_whose_certificates_are_for_signatures_only_gets_its_key_wi
     let options = ["--keygen", "central", "--key-type", "p256"];
     let _ = with_secret.succeeds(&csms_url(&bridge), "enroll", &options);
     assert!(with_secret.certificate_bytes().is_some());
+}
+
+#[test]
+fn a_client_of_pythons_opens_the_key_that_lab_ra_made_for_it_and_uses_it() {
+    let lab = LabRa::init();
+    let ra = lab.serve(&["--keygen", "allow"]);
+    let url = format!("http://{}/.well-known/cmp", ra.address());
+    let idevid = lab.idevid("SN-1");
+    let file = |name: &str| arg(idevid.join(name));
+    let certificate = [file("cert.pem"), file("key.pem"), file("chain.pem")];
+    let password = [format!("password:{}:{}", SECRET.0, SECRET.1)];
+    for (subject, proof) in [("CS-1", &certificate[..]), ("CS-2", &password[..])] {
+        let mut arguments = vec![url.clone(), lab.file("root.pem"), subject.to_owned()];
+        arguments.extend_from_slice(proof);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let finished = run_peer("central_key.py", &arguments).success();
+        assert_eq!(
+            finished.output.trim(),
+            format!("CN={subject} with a key of secp256r1")
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What a station proves itself with, and whom it trusts.
 
-use std::str::FromStr;
+use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, bail};
 use charger_agent::{
@@ -42,11 +42,20 @@ impl FromStr for Secret {
 
 /// The trust anchors that the arguments name.
 pub(super) fn anchors(args: &Args) -> anyhow::Result<Vec<Certificate>> {
-    let anchors = read_certificates(&args.trust).context("--trust")?;
-    if anchors.is_empty() {
-        bail!("--trust {}: there is no certificate in it", args.trust.display());
-    }
-    Ok(anchors)
+    certificates_of("--trust", args.trust.as_deref())
+}
+
+fn certificates_of(flag: &'static str, file: Option<&Path>) -> anyhow::Result<Vec<Certificate>> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    let certificates = read_certificates(file).context(flag)?;
+    anyhow::ensure!(
+        !certificates.is_empty(),
+        "{flag} {}: there is no certificate in it",
+        file.display()
+    );
+    Ok(certificates)
 }
 
 /// Who signs.
@@ -107,7 +116,15 @@ pub(super) fn config(
         .map_or(Ok(Name::default()), name)
         .context("--recipient")?;
     let anchors = state.anchors(given)?;
+    let by_signature = matches!(protection, Protection::Signature { .. });
+    if by_signature && anchors.trusted.is_empty() {
+        bail!(
+            "there is no trust anchor: give --trust, or enroll with --secret first, which brings the RA's root"
+        );
+    }
     let mut config = Config::new(&RustCrypto, recipient, protection, anchors.trusted);
+    config.signer_usage = args.signer_usage.0;
+    config.anchor_signers = certificates_of("--anchor-signer", args.anchor_signer.as_deref())?;
     config.intermediates = anchors.links;
     config.intermediates.extend(state.ca_certs()?);
     // What the RA sends of its own path must have room beside them.

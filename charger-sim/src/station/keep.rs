@@ -9,6 +9,7 @@ use cmp_message::{
     Raw,
     certificate::{Certificate, names_match},
     crl::Crl,
+    crypto::RustCrypto,
 };
 
 use super::{Args, Operation, credentials, shown::Shown};
@@ -79,6 +80,8 @@ fn enrolled_certificate(
     pool.extend(state.ca_certs()?);
     let chain = credentials::chain_of(certificate, &pool);
     let mut shown = Shown::default();
+    // Before the certificate: after a loss of power in between, one that is in use counts as all that was to be kept.
+    let trusted = new_anchors(state, &enrolled.new_anchors)?;
     if let Operation::Csr(csr) = operation {
         let stem = csr.file_stem().and_then(|stem| stem.to_str()).unwrap_or("csr");
         let file = state.store_issued(stem, certificate, &chain)?;
@@ -92,7 +95,36 @@ fn enrolled_certificate(
         shown.certificate(certificate, &state.certificate_path());
     }
     shown.enrolment(enrolled);
+    shown.lines.extend(trusted);
     Ok(shown)
+}
+
+/// Keeps the roots among caPubs that may be trusted, for the RA knew the shared secret or is authorised to hand them out.
+fn new_anchors(state: &StateDir, ca_pubs: &[Raw]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut lines = Vec::new();
+    let known = state.anchors(&[])?.trusted;
+    for root in certificates(ca_pubs).filter(is_root) {
+        if known.contains(&root) {
+            continue;
+        }
+        let (name, text) = match state.add_anchor(&root)? {
+            Some(_) => ("trusted", "it came in caPubs, and --trust is not needed any more"),
+            None => ("not trusted", "too many have come in caPubs"),
+        };
+        lines.push((name.into(), format!("{root}: {text}")));
+    }
+    Ok(lines)
+}
+
+/// A CA's own certificate, signed by itself: others in caPubs are no anchors.
+fn is_root(certificate: &Certificate) -> bool {
+    certificate.is_self_issued()
+        && certificate
+            .basic_constraints()
+            .is_some_and(|constraints| constraints.ca)
+        && certificate
+            .verify_signature(&RustCrypto, certificate.public_key())
+            .is_ok()
 }
 
 /// Those of extraCerts that can be read.

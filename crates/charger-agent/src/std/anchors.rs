@@ -1,13 +1,13 @@
-//! Roots that have come since the station was given its first trust anchors (RFC 9483 §4.3.2).
+//! Roots that have come: the first ones in caPubs (RFC 9483 §4.1.1, §4.1.5), and successors of roots (§4.3.2).
 //!
 //! ```text
-//! DIR/anchors/N/root.pem          the new root
-//! DIR/anchors/N/replaces.pem      the root that vouched for it
+//! DIR/anchors/N/root.pem          the root
+//! DIR/anchors/N/replaces.pem      the root that vouched for it; not there for one that came in caPubs
 //! DIR/anchors/N/new-with-old.pem  the new key, certified with the old one
 //! DIR/anchors/N/old-with-new.pem  the old key, certified with the new one, where the RA has sent it
 //! DIR/anchors/N/proven            an RA has spoken under the new root: the one that it replaces is not trusted any more
 //! ```
-//! Until then both are trusted: the old root is what is left where the new one does not work.
+//! Until that both are trusted: the old root is what is left where the new one does not work.
 
 use std::{fs, path::PathBuf, vec::Vec};
 
@@ -39,17 +39,20 @@ pub struct Anchors {
 struct StoredRoot {
     dir: PathBuf,
     root: Certificate,
-    replaces: Certificate,
+    replaces: Option<Certificate>,
     link: Option<Certificate>,
 }
 
 impl StoredRoot {
     fn read(dir: PathBuf) -> Result<Self, StateError> {
-        let link = dir.join(OLD_WITH_NEW);
+        let optional = |name: &str| {
+            let file = dir.join(name);
+            file.exists().then(|| read_certificate(&file)).transpose()
+        };
         Ok(Self {
             root: read_certificate(&dir.join(ROOT))?,
-            replaces: read_certificate(&dir.join(REPLACES))?,
-            link: link.exists().then(|| read_certificate(&link)).transpose()?,
+            replaces: optional(REPLACES)?,
+            link: optional(OLD_WITH_NEW)?,
             dir,
         })
     }
@@ -58,6 +61,9 @@ impl StoredRoot {
         self.dir.join(PROVEN).exists()
     }
 }
+
+/// Roots that came in caPubs and are kept, at most.
+const MAX_HANDED_OUT: usize = 8;
 
 const ROOT: &str = "root.pem";
 const REPLACES: &str = "replaces.pem";
@@ -69,8 +75,11 @@ impl StateDir {
     /// What is trusted: `given` and the roots that came since, without those that were replaced for good.
     pub fn anchors(&self, given: &[Certificate]) -> Result<Anchors, StateError> {
         let stored = self.stored_roots()?;
-        let is_replaced =
-            |root: &Certificate| stored.iter().any(|new| new.is_proven() && new.replaces == *root);
+        let is_replaced = |root: &Certificate| {
+            stored
+                .iter()
+                .any(|new| new.is_proven() && new.replaces.as_ref() == Some(root))
+        };
         let mut anchors = Anchors::default();
         for root in given.iter().chain(stored.iter().map(|new| &new.root)) {
             if !is_replaced(root) && !anchors.trusted.contains(root) {
@@ -83,8 +92,30 @@ impl StateDir {
 
     /// Keeps a new root, trusted from now on; gives its file. One that is there already stays as it is.
     pub fn add_root(&self, update: &RootCaKeyUpdate) -> Result<PathBuf, StateError> {
+        let mut files = std::vec![
+            (ROOT, &update.new_root),
+            (REPLACES, &update.old_root),
+            (NEW_WITH_OLD, &update.new_with_old),
+        ];
+        files.extend(update.old_with_new.as_ref().map(|link| (OLD_WITH_NEW, link)));
+        self.store_root(&update.new_root, &files)
+    }
+
+    /// Keeps a root that somebody has handed out who may do that, trusted from now on; gives its file. One that is there already
+    /// stays as it is. `None` where there are eight already.
+    pub fn add_anchor(&self, root: &Certificate) -> Result<Option<PathBuf>, StateError> {
         let stored = self.stored_roots()?;
-        if let Some(known) = stored.iter().find(|new| new.root == update.new_root) {
+        let known = stored.iter().any(|known| known.root == *root);
+        let handed_out = stored.iter().filter(|known| known.replaces.is_none());
+        if !known && handed_out.count() >= MAX_HANDED_OUT {
+            return Ok(None);
+        }
+        self.store_root(root, &[(ROOT, root)]).map(Some)
+    }
+
+    fn store_root(&self, root: &Certificate, files: &[(&str, &Certificate)]) -> Result<PathBuf, StateError> {
+        let stored = self.stored_roots()?;
+        if let Some(known) = stored.iter().find(|known| known.root == *root) {
             return Ok(known.dir.join(ROOT));
         }
         let all = self.path("anchors");
@@ -94,14 +125,8 @@ impl StateDir {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&new)(error)),
             _ => make_dir(&new)?,
         }
-        let write = |name: &str, certificate: &Certificate| {
-            write_pem(&new.join(name), CERTIFICATE, certificate.as_der())
-        };
-        write(ROOT, &update.new_root)?;
-        write(REPLACES, &update.old_root)?;
-        write(NEW_WITH_OLD, &update.new_with_old)?;
-        if let Some(link) = &update.old_with_new {
-            write(OLD_WITH_NEW, link)?;
+        for (name, certificate) in files {
+            write_pem(&new.join(name), CERTIFICATE, certificate.as_der())?;
         }
         let dir = all.join(next_number(&all)?);
         fs::rename(&new, &dir).map_err(at(&dir))?;
@@ -124,7 +149,7 @@ impl StateDir {
             let anchor = core::slice::from_ref(&stored.root);
             let mut path = PathRequest::new(signer, anchor, now_s.into());
             path.untrusted = received;
-            if !stored.is_proven() && path.validate(crypto).is_ok() {
+            if stored.replaces.is_some() && !stored.is_proven() && path.validate(crypto).is_ok() {
                 write_atomically(&stored.dir.join(PROVEN), b"")?;
                 proven.push(stored.root);
             }
@@ -187,6 +212,42 @@ mod tests {
         assert_eq!(prove("ra.crt", &issuing), [update().new_root]);
         assert_eq!(trusted(), [update().new_root]);
         assert_eq!(prove("ra.crt", &issuing), [], "it is proven once");
+    }
+
+    #[test]
+    fn roots_that_were_handed_out_are_trusted_up_to_a_number_and_not_after_they_were_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let (first, update) = (fixture("mfrroot.crt"), update());
+        let path = state.add_anchor(&first).unwrap().unwrap();
+        assert_private(&path);
+        assert_eq!(state.add_anchor(&first).unwrap(), Some(path), "it is kept once");
+        assert_eq!(state.anchors(&[]).unwrap().trusted, [first.clone()]);
+
+        state.add_root(&update).unwrap();
+        let issuing = [fixture("issuing.crt")];
+        let proven = state
+            .prove_roots(&fixture("ra.crt"), &issuing, &RustCrypto, None)
+            .unwrap();
+        assert_eq!(proven, [update.new_root.clone()]);
+        state.add_anchor(&first).unwrap();
+        assert_eq!(state.anchors(&[]).unwrap().trusted, [update.new_root.clone()]);
+
+        for n in 0..MAX_HANDED_OUT + 2 {
+            let other = other_root(u8::try_from(n).unwrap());
+            assert_eq!(
+                state.add_anchor(&other).unwrap().is_some(),
+                n + 1 < MAX_HANDED_OUT
+            );
+        }
+        assert_eq!(state.anchors(&[]).unwrap().trusted.len(), MAX_HANDED_OUT);
+    }
+
+    /// A certificate that differs from others in one bit of its signature.
+    fn other_root(n: u8) -> Certificate {
+        let mut der = fixture("root.crt").as_der().to_vec();
+        *der.last_mut().unwrap() ^= n + 1;
+        Certificate::from_der(der).unwrap()
     }
 
     #[test]
