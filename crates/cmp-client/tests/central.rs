@@ -12,123 +12,21 @@
 mod ra;
 
 use cmp_client::{
-    Action, CertificateRequest, Config, Enrolled, Failure, JobResult, KeyId, NewKey, Operation, Protection,
-    Refusal, ResponseError, Transaction, drive::drive_with,
+    Action, CertificateRequest, Config, Enrolled, Failure, JobResult, KeyId, Operation, Protection, Refusal,
+    ResponseError, Transaction, drive::drive_with,
 };
 use cmp_message::{
-    BodyType, CMP_2021, CertRepMessage, PkiBody, PkiFailure, PkiMessage, ProofOfPossession, Raw,
+    BodyType, CMP_2021, PkiBody, PkiFailure, PkiMessage, ProofOfPossession, Raw,
     certificate::Certificate,
-    crypto::{AwsLc, Crypto, CryptoError, KeyAlgorithm, RustCrypto, SigningKey},
-    envelope::{
-        EnvelopeError, ID_KP_CM_KGA, KeyGenerationAuthority, KeyTransport, Recipient, RecipientKey,
-        RsaRecipientKey, seal,
-    },
+    crypto::{Crypto, CryptoError, KeyAlgorithm, RustCrypto, SigningKey},
+    envelope::{EnvelopeError, KeyTransport, RecipientKey, RsaRecipientKey},
     mac::Secret,
 };
-use der::asn1::OctetString;
 use ra::{
-    Draft, Ra, SECRET, config, config_of, extension, key, mac_config, name, now, old_certificate, request,
-    station_keys,
+    Delivery, MADE, MADE_ID, Ra, central, config, config_of, initialization, key, mac_config, name, now,
+    old_certificate, request, station_keys, with_key,
 };
 use std::fs;
-
-/// The key that the RA makes for whoever wants one.
-const MADE: u8 = 6;
-const MADE_ID: KeyId = KeyId(77);
-
-fn central(operation: Operation, algorithm: Option<KeyAlgorithm>) -> CertificateRequest {
-    let key = NewKey::Central {
-        key: MADE_ID,
-        algorithm,
-    };
-    CertificateRequest {
-        operation,
-        key,
-        ..request()
-    }
-}
-
-fn initialization() -> CertificateRequest {
-    central(Operation::Initialization, Some(KeyAlgorithm::P256))
-}
-
-/// What the RA delivers.
-struct Delivery {
-    kga: Draft,
-    kga_key: u8,
-    for_key: Option<Certificate>,
-    secret: &'static [u8],
-    /// The private key, and the public key beside it.
-    key: (u8, u8),
-}
-
-impl Delivery {
-    fn for_certificate(certificate: &Certificate) -> Self {
-        let usage = x509_cert::ext::pkix::ExtendedKeyUsage(vec![ID_KP_CM_KGA]);
-        let identifier = OctetString::new([7; 20]).unwrap();
-        Self {
-            kga: Draft {
-                extensions: vec![
-                    extension("2.5.29.37", false, &usage),
-                    extension("2.5.29.14", false, &identifier),
-                ],
-                ..Draft::new("CN=KGA", 7, 7)
-            },
-            kga_key: 7,
-            for_key: Some(certificate.clone()),
-            secret: SECRET,
-            key: (MADE, MADE),
-        }
-    }
-
-    fn for_device() -> Self {
-        Self::for_certificate(&Draft::new("CN=Device", 3, 3).issue())
-    }
-
-    fn by_secret() -> Self {
-        Self {
-            for_key: None,
-            ..Self::for_device()
-        }
-    }
-
-    /// The response with the key.
-    fn put(&self, body: PkiBody) -> PkiBody {
-        with_key(body, Some(self.sealed()))
-    }
-
-    fn sealed(&self) -> Raw {
-        let (certificate, secret) = (self.kga.issue(), Secret::new(self.secret.to_vec()));
-        let signer = key(self.kga_key);
-        let kga = KeyGenerationAuthority {
-            key: &signer,
-            certificate: &certificate,
-            chain: &[],
-        };
-        let recipient = match &self.for_key {
-            Some(certificate) => Recipient::Certificate(certificate),
-            None => Recipient::Password(&secret),
-        };
-        let (private, public) = (key(self.key.0), key(self.key.1));
-        let pkcs8 = private.to_pkcs8().unwrap();
-        seal(&AwsLc, &pkcs8, public.public_key(), &kga, recipient).unwrap()
-    }
-}
-
-fn with_key(body: PkiBody, private_key: Option<Raw>) -> PkiBody {
-    let put = |mut content: CertRepMessage| {
-        if let Some(pair) = &mut content.response[0].certified_key_pair {
-            pair.private_key = private_key;
-        }
-        content
-    };
-    match body {
-        PkiBody::Ip(content) => PkiBody::Ip(put(content)),
-        PkiBody::Cp(content) => PkiBody::Cp(put(content)),
-        PkiBody::Kup(content) => PkiBody::Kup(put(content)),
-        other => other,
-    }
-}
 
 fn ra(body: fn(PkiBody) -> PkiBody) -> Ra {
     let mut ra = Ra::new();

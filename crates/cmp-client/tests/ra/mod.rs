@@ -2,9 +2,13 @@
 // Each test file uses its part.
 #![allow(dead_code, unused_imports)]
 
+#[cfg(feature = "envelope")]
+mod delivery;
 mod pki;
 mod station;
 
+#[cfg(feature = "envelope")]
+pub use delivery::*;
 pub use pki::*;
 pub use station::*;
 

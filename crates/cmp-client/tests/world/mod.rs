@@ -19,12 +19,29 @@ use cmp_message::{
     crypto::{Crypto, HashAlgorithm, RustCrypto, SigningKey},
 };
 
+#[cfg(feature = "envelope")]
+use cmp_message::{envelope::RecipientKey, mac::Secret};
+
 use super::ra::{self, CrlDraft, NOW_S, Ra, Succession, old_certificate, root, station_keys};
 
-/// No run of the operations below, and of an RA that behaves after them, takes more.
-/// Every operation, made once.
-pub static OPERATIONS: LazyLock<Vec<(&'static str, Config, Request)>> = LazyLock::new(ra::operations);
+/// A configuration, a request that it works with, and what the RA makes of its answers.
+type Asked = (Config, Request, Option<fn(PkiBody) -> PkiBody>);
 
+/// Every operation, made once.
+pub static OPERATIONS: LazyLock<Vec<Asked>> = LazyLock::new(|| {
+    let own = ra::operations()
+        .into_iter()
+        .map(|(_, config, request)| (config, request, None));
+    #[cfg(feature = "envelope")]
+    let own = own.chain(
+        ra::central_operations()
+            .into_iter()
+            .map(|(config, request, deliver)| (config, request, Some(deliver))),
+    );
+    own.collect()
+});
+
+/// No run of the operations below, and of an RA that behaves after them, takes more.
 const MAX_STEPS: usize = 400;
 
 /// What happens to a message that is sent, or to a completion that is due.
@@ -170,7 +187,8 @@ impl World {
         ra.delay_confirmation = case.delay_confirmation && case.polls.is_empty();
         ra.issue_other_key = case.other_key;
         ra.issue_other_subject = case.other_subject;
-        let (_, base, request) = OPERATIONS[case.operation].clone();
+        let (base, request, deliver) = OPERATIONS[case.operation].clone();
+        ra.body = deliver;
         let config = Arc::new(Config {
             implicit_confirm: case.ask_implicit,
             accept_unprotected_errors: case.believe_errors,
@@ -206,6 +224,11 @@ impl World {
                 Some(Action::Sign { job, key, input, .. }) => {
                     let signature = self.sign(key, &input);
                     self.complete(case, job, JobResult::Signed(signature));
+                }
+                #[cfg(feature = "envelope")]
+                Some(Action::Agree { job, key, public_key }) => {
+                    let shared = station_keys()[key.0 as usize].agree(&public_key).unwrap();
+                    self.complete(case, job, JobResult::Recovered(Secret::new(shared.to_vec())));
                 }
                 Some(Action::Store { job, state }) => {
                     self.stores += 1;
@@ -424,14 +447,22 @@ pub fn holds(case: &Case) {
     }
 }
 
+/// The public key of what the certificate is used with: a key of the station's, or the one that came with it.
+fn key_of(enrolled: &Enrolled) -> Vec<u8> {
+    #[cfg(feature = "envelope")]
+    if let Some(delivered) = &enrolled.private_key {
+        assert_eq!(enrolled.key, ra::MADE_ID);
+        return RustCrypto.public_key_of(delivered.as_pkcs8()).unwrap();
+    }
+    station_keys()[enrolled.key.0 as usize].public_key().to_vec()
+}
+
 fn holds_for_certificate(case: &Case, world: &World, enrolled: &Enrolled) {
     assert!(
         world.ra.issued.contains(&enrolled.certificate),
         "a certificate that the RA has not issued"
     );
-    let keys = station_keys();
-    let key = &keys[enrolled.key.0 as usize];
-    assert_eq!(enrolled.certificate.public_key(), key.public_key());
+    assert_eq!(enrolled.certificate.public_key(), key_of(enrolled));
     assert!(!case.other_key && !case.other_subject);
     if enrolled.implicit {
         assert!(case.ask_implicit && case.grant_implicit);
