@@ -39,6 +39,13 @@ impl Session {
     /// Answers a DataTransfer of our vendorId, at the latest when the answer budget is over. `None`: the connection counts
     /// no more.
     pub(crate) async fn data_transfer(&self, message_id: String, data: Option<Data>) -> Option<Answer> {
+        // In a task of its own: a caller that looks at something else meanwhile must not keep the station's turn.
+        let session = self.clone();
+        let answer = tokio::spawn(async move { session.answer(message_id, data).await });
+        answer.await.ok().flatten()
+    }
+
+    async fn answer(&self, message_id: String, data: Option<Data>) -> Option<Answer> {
         let (sender, mut receiver) = oneshot::channel();
         let reply = self
             .with(|state, now| {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::pin::pin;
+
 use cmp_binding::Data;
 
 use super::*;
@@ -15,6 +17,39 @@ fn now<T: Send + 'static>(result: Result<T, StoreError>) -> Later<T> {
 impl Store for Broken {
     fn apply(&self, _: Batch) -> Later<()> {
         now(Err(StoreError("no space".into())))
+    }
+
+    fn load(&self, _: &StationKey) -> Later<Stored> {
+        now(Ok(Stored::default()))
+    }
+
+    fn unfinished(&self) -> Later<Vec<StationKey>> {
+        now(Ok(Vec::new()))
+    }
+
+    fn target(&self, _: &StationKey, _: &[u8]) -> Later<Option<String>> {
+        now(Ok(None))
+    }
+
+    fn stations(&self) -> Later<Vec<(StationKey, Facts)>> {
+        now(Ok(Vec::new()))
+    }
+
+    fn audit(&self, _: AuditQuery) -> Later<Vec<AuditEntry>> {
+        now(Ok(Vec::new()))
+    }
+}
+
+/// Keeps nothing, and says so only while it is open.
+struct Gate(watch::Receiver<bool>);
+
+impl Store for Gate {
+    fn apply(&self, _: Batch) -> Later<()> {
+        let mut open = self.0.clone();
+        Box::pin(async move {
+            open.wait_for(|open| *open).await.unwrap();
+            Ok(())
+        })
     }
 
     fn load(&self, _: &StationKey) -> Later<Stored> {
@@ -84,4 +119,23 @@ async fn nothing_is_due_any_more_after_the_store_has_failed() {
     let session = session(config, Arc::new(Broken)).await;
     assert_eq!(send(&session, "MAIFAA==").await, None);
     assert_eq!(session.poll_timeout().await, None);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_at_the_moment_holds_nobody_up() {
+    let config = Config {
+        routes: [("default".parse().unwrap(), toml::from_str("urls = []").unwrap())].into(),
+        ..Config::default()
+    };
+    let (open, gate) = watch::channel(true);
+    let session = session(config, Arc::new(Gate(gate))).await;
+    open.send_replace(false);
+    let (mut first, mut second) = (pin!(send(&session, "MAIFAA==")), pin!(send(&session, "MAIFAA==")));
+    // The first is being stored, the second waits for its turn.
+    assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+    tokio::task::yield_now().await;
+    open.send_replace(true);
+    let soon = Duration::from_secs(10);
+    assert!(tokio::time::timeout(soon, session.poll_call()).await.is_ok());
+    assert!(second.await.is_some());
 }
