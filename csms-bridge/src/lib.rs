@@ -2,7 +2,8 @@
 //! HTTP, byte for byte. The bridge carries and cannot read; it has no type for a CMP body.
 //!
 //! ```text
-//! standalone (OCPP) ──► relay (the binding, one state for each station) ──► ra (HTTP) ──► RA
+//! standalone ┐
+//! proxy      ┴ OCPP ──► relay (the binding, one state for each station) ──► ra (HTTP) ──► RA
 //!                          └─► store
 //! ```
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ pub mod config;
 pub mod header;
 mod link;
 mod listen;
+mod proxy;
 mod ra;
 mod relay;
 mod standalone;
@@ -22,15 +24,19 @@ use std::sync::Arc;
 
 use cmp_binding::DoOperation;
 use tokio::sync::watch;
+use tracing::warn;
 
 use access::Access;
 pub use access::{
     AccessError, ITERATIONS, InvalidVerifier, PasswordVerifier, StationsError, parse_authorization_key,
 };
+use config::Mode;
 pub use config::{Config, ConfigError};
 pub use listen::{ListenError, Listeners, Reload, TlsError, TlsFileError};
+use proxy::{Proxy, Upstream};
 use relay::Relay;
 pub use relay::{NotifyError, StationView};
+use standalone::Standalone;
 pub use store::{
     AuditEntry, AuditQuery, Batch, Boot, Facts, Hello, Later, MemoryStore, OpenError, Outcome, Retention,
     SqliteStore, StationKey, Store, StoreError, Stored,
@@ -42,6 +48,8 @@ pub struct Bridge {
     config: Arc<Config>,
     access: Arc<Access>,
     relay: Arc<Relay>,
+    /// Of the mode proxy.
+    upstream: Option<Arc<Upstream>>,
 }
 
 /// Why there is no bridge.
@@ -54,29 +62,77 @@ pub enum StartError {
     /// The store does not say what a former run has left.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The configuration does not say where the CSMS is.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The certificates that vouch for the CSMS cannot be used.
+    #[error("proxy.trust")]
+    Trust(#[from] cmp_http::TlsError),
+}
+
+impl StartError {
+    /// Whether the configuration, or a file that it names, is to blame.
+    #[must_use]
+    pub const fn is_config(&self) -> bool {
+        !matches!(self, Self::Store(_))
+    }
 }
 
 impl Bridge {
     /// A bridge that goes on with what a former run has left in `store`. `config` is one that [`Config::check`] takes.
     ///
     /// # Errors
-    /// [`StartError`]: the list of stations, or the store.
+    /// [`StartError`]: a file that the configuration names, or the store.
     pub async fn new(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let access = Arc::new(Access::load(&config.access)?);
+        let upstream = match config.mode {
+            Mode::Standalone => None,
+            Mode::Proxy => Some(Arc::new(Upstream::new(&config)?)),
+        };
         let relay = Relay::new(Arc::clone(&config), store, Arc::clone(&access));
         relay.resume().await?;
         Ok(Self {
             config,
             access,
             relay,
+            upstream,
         })
     }
 
     /// Serves stations on `listeners` until `stop` turns true; then lets what is in flight end within the drain time.
     pub async fn serve(&self, listeners: Listeners, stop: watch::Receiver<bool>) {
-        let (config, relay) = (Arc::clone(&self.config), Arc::clone(&self.relay));
-        standalone::serve(config, relay, Arc::clone(&self.access), listeners, stop).await;
+        let (config, relay, access) = (
+            Arc::clone(&self.config),
+            Arc::clone(&self.relay),
+            Arc::clone(&self.access),
+        );
+        let mut connections = match &self.upstream {
+            None => {
+                let shared = Arc::new(Standalone {
+                    config,
+                    relay,
+                    stop: stop.clone(),
+                });
+                let station = move |arrival| standalone::station(Arc::clone(&shared), arrival);
+                listen::serve(&self.config, access, listeners, stop, station).await
+            }
+            Some(upstream) => {
+                let shared = Arc::new(Proxy::new(config, relay, Arc::clone(upstream), stop.clone()));
+                let station = move |arrival| proxy::station(Arc::clone(&shared), arrival);
+                listen::serve(&self.config, access, listeners, stop, station).await
+            }
+        };
+        let drain = async {
+            while connections.join_next().await.is_some() {}
+            self.relay.drained().await;
+        };
+        if tokio::time::timeout(self.config.drain(), drain).await.is_err() {
+            warn!(
+                connections = connections.len(),
+                "not all connections ended in time"
+            );
+        }
     }
 
     /// What reads the files of `listeners` and the list of stations again while they are served.

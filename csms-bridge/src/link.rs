@@ -6,6 +6,16 @@ use ocpp_rpc::{
     data_transfer::{self, Request, Response},
     endpoint::Outcome,
 };
+use tracing::warn;
+
+/// What makes the message ids of a connection its own.
+pub(crate) fn seed() -> u64 {
+    let mut seed = [0; 8];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        warn!(%error, "no randomness");
+    }
+    u64::from_ne_bytes(seed)
+}
 
 /// The payload of the DataTransfer that carries a call of ours.
 pub(crate) fn payload_of(vendor_id: &str, call: &Call) -> Box<RawValue> {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cli::{access::AccessFlags, hash_password::HashPassword};
+use cli::{access::AccessFlags, hash_password::HashPassword, proxy::ProxyFlags};
 use csms_bridge::{Bridge, Config, ConfigError, ListenError, Listeners, Reload, StartError, config::Mode};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -66,6 +66,8 @@ struct Serve {
     store: Option<PathBuf>,
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    proxy: ProxyFlags,
     /// How to log: what happens is at `info`; the environment variable RUST_LOG says more exactly.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -88,6 +90,7 @@ impl Serve {
         config.mode = self.mode.unwrap_or(config.mode);
         config.listen = self.listen.or(config.listen);
         self.access.apply(&mut config);
+        self.proxy.apply(&mut config.proxy);
         config.hold_pending |= self.hold_pending;
         config.pending_interval_s = self.pending_interval.unwrap_or(config.pending_interval_s);
         config.store.file = self.store.clone().unwrap_or(config.store.file);
@@ -136,7 +139,7 @@ fn run_serve(arguments: &Serve) -> ExitCode {
 fn is_config(error: &anyhow::Error) -> bool {
     let listeners = error.downcast_ref::<ListenError>();
     let bridge = error.downcast_ref::<StartError>();
-    listeners.is_some_and(ListenError::is_config) || matches!(bridge, Some(StartError::Access(_)))
+    listeners.is_some_and(ListenError::is_config) || bridge.is_some_and(StartError::is_config)
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -16,58 +16,32 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Boot, Config,
-    access::{Access, Admission},
+    access::Admission,
     clock,
-    link::{from_wire, outcome_of, payload_of, response_of},
-    listen::{self, Arrival, Listeners, Stream, stopped},
+    link::{self, from_wire, outcome_of, payload_of, response_of},
+    listen::{Arrival, Stream, stopped},
     relay::{Ended, Relay, Session},
 };
 
-/// Takes connections until `stop`, then lets them end.
-pub(crate) async fn serve(
-    config: Arc<Config>,
-    relay: Arc<Relay>,
-    access: Arc<Access>,
-    listeners: Listeners,
-    stop: watch::Receiver<bool>,
-) {
-    let shared = Arc::new(Shared {
-        config,
-        relay,
-        stop: stop.clone(),
-    });
-    let serve_station = {
-        let shared = Arc::clone(&shared);
-        move |arrival| station(Arc::clone(&shared), arrival)
-    };
-    let mut connections = listen::serve(&shared.config, access, listeners, stop, serve_station).await;
-    let drain = async {
-        while connections.join_next().await.is_some() {}
-        shared.relay.drained().await;
-    };
-    if tokio::time::timeout(shared.config.drain(), drain).await.is_err() {
-        warn!(
-            connections = connections.len(),
-            "not all connections ended in time"
-        );
-    }
-}
-
-struct Shared {
-    config: Arc<Config>,
-    relay: Arc<Relay>,
-    stop: watch::Receiver<bool>,
+/// What the connections have in common.
+pub(crate) struct Standalone {
+    pub(crate) config: Arc<Config>,
+    pub(crate) relay: Arc<Relay>,
+    /// Connections end when it turns true.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// The one action that a station may call before its boot is accepted.
 const BOOT: &str = "BootNotification";
 
-async fn station(shared: Arc<Shared>, arrival: Arrival) {
+/// Serves a station until it is gone.
+pub(crate) async fn station(shared: Arc<Standalone>, arrival: Arrival) {
     let Arrival {
         handshake,
         key,
         admission,
         place: _place,
+        ..
     } = arrival;
     let connection = match handshake.accept().await {
         Ok(connection) => connection,
@@ -80,13 +54,9 @@ async fn station(shared: Arc<Shared>, arrival: Arrival) {
             .await;
     };
     info!(version = connection.version().subprotocol(), "station connected");
-    let mut seed = [0; 8];
-    if let Err(error) = getrandom::fill(&mut seed) {
-        warn!(%error, "no randomness");
-    }
     let config = endpoint::Config::new(connection.version());
     let mut link = Link {
-        endpoint: Endpoint::new(config, u64::from_ne_bytes(seed)),
+        endpoint: Endpoint::new(config, link::seed()),
         calls: HashMap::new(),
         admission,
         session,
@@ -98,7 +68,7 @@ async fn station(shared: Arc<Shared>, arrival: Arrival) {
 
 /// One station's connection.
 struct Link {
-    shared: Arc<Shared>,
+    shared: Arc<Standalone>,
     admission: Admission,
     session: Session,
     endpoint: Endpoint,

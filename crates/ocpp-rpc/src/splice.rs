@@ -82,10 +82,9 @@ pub enum Boot {
 /// What an own call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It tells a station that it may call: lost if there is no place for it in time, and not for one in
-    /// [`Boot::Pending`].
+    /// It is lost if there is no place for it in time.
     Notify,
-    /// It waits for its place, and goes to a station in [`Boot::Pending`] too.
+    /// It waits for its place.
     Pull,
 }
 
@@ -174,7 +173,6 @@ pub struct Splice {
 enum Own {
     None,
     Waiting {
-        kind: Kind,
         payload: Box<RawValue>,
         until: Option<Duration>,
     },
@@ -247,7 +245,7 @@ impl Splice {
             return Err(Busy);
         }
         let until = (kind == Kind::Notify).then(|| now.saturating_add(self.config.notify_within));
-        self.own = Own::Waiting { kind, payload, until };
+        self.own = Own::Waiting { payload, until };
         self.advance(now);
         Ok(())
     }
@@ -359,6 +357,22 @@ impl Splice {
         self.advance(now);
     }
 
+    /// The CSMS is gone: what it had said goes on to the station, and nothing of our own any more.
+    pub fn handle_csms_closed(&mut self, now: Duration) {
+        if !self.takes_call() {
+            self.end(Outcome::Disconnected {
+                sent: matches!(self.own, Own::Out { .. }),
+            });
+        }
+        self.advance(now);
+    }
+
+    /// Whether no DataTransfer of the station waits for its answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
     /// The next text for the station.
     #[must_use]
     pub fn poll_station(&mut self) -> Option<String> {
@@ -383,10 +397,10 @@ impl Splice {
         match &self.own {
             Own::None => None,
             Own::Out { deadline, .. } => Some(*deadline),
-            Own::Waiting { kind, until, .. } => {
+            Own::Waiting { until, .. } => {
                 let booting = self.booting.as_ref().map(|(_, deadline)| *deadline);
                 let in_its_way = booting.into_iter().chain(self.csms_calls.until()).max();
-                let free = in_its_way.filter(|_| self.is_for_boot(*kind));
+                let free = in_its_way.filter(|_| self.boot != Boot::Rejected);
                 free.into_iter().chain(*until).min()
             }
         }
@@ -548,24 +562,14 @@ impl Splice {
 
     /// Whether the own call that waits may go out.
     fn is_free(&self, now: Duration) -> bool {
-        let Own::Waiting { kind, .. } = self.own else {
-            return false;
-        };
-        self.is_for_boot(kind)
+        matches!(self.own, Own::Waiting { .. })
+            && self.boot != Boot::Rejected
             && !self.is_booting(now)
             && self.csms_calls.until().is_none_or(|until| until <= now)
     }
 
     fn is_booting(&self, now: Duration) -> bool {
         self.booting.as_ref().is_some_and(|(_, deadline)| now < *deadline)
-    }
-
-    fn is_for_boot(&self, kind: Kind) -> bool {
-        match self.boot {
-            Boot::Accepted => true,
-            Boot::Pending => kind == Kind::Pull,
-            Boot::Rejected => false,
-        }
     }
 
     /// A message id that no CALL that the station may still answer has.

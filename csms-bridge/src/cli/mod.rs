@@ -2,3 +2,4 @@
 
 pub(crate) mod access;
 pub(crate) mod hash_password;
+pub(crate) mod proxy;

@@ -2,6 +2,7 @@
 
 mod access;
 mod listener;
+mod proxy;
 mod route;
 mod store;
 
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use access::{AccessConfig, ExpiredCertificates, Operations, ProtectionSerials, Unlisted};
 pub use listener::{ClientAuth, DEFAULT_LISTENER, ExpiredCrls, ListenerConfig, SecurityProfile, TlsConfig};
+pub use proxy::{CertificateFormat, ProxyConfig};
 pub use route::RouteConfig;
 pub use store::StoreConfig;
 
@@ -26,7 +28,7 @@ pub use store::StoreConfig;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How the bridge stands next to a CSMS. Only `standalone` so far.
+    /// How the bridge stands next to a CSMS.
     pub mode: Mode,
     /// Where stations connect: the listener `default`. Without it, and without other listeners, 127.0.0.1:9000.
     pub listen: Option<SocketAddr>,
@@ -86,6 +88,8 @@ pub struct Config {
     pub wait_max_s: u64,
     /// Where the bridge keeps what must outlive it.
     pub store: StoreConfig,
+    /// The CSMS behind the bridge, of the mode `proxy`.
+    pub proxy: ProxyConfig,
 }
 
 /// How the bridge stands next to a CSMS.
@@ -95,6 +99,8 @@ pub enum Mode {
     /// It is a small CSMS itself.
     #[default]
     Standalone,
+    /// It stands in front of the CSMS: all but CMP passes as it is.
+    Proxy,
 }
 
 impl Default for Config {
@@ -129,6 +135,7 @@ impl Default for Config {
             max_station_bytes: 512 << 10,
             wait_max_s: 900,
             store: StoreConfig::default(),
+            proxy: ProxyConfig::default(),
         }
     }
 }
@@ -182,6 +189,24 @@ pub enum ConfigError {
     /// `[access]` does not fit to the listeners.
     #[error("{0}")]
     Access(&'static str),
+    /// The CSMS behind the bridge cannot be used.
+    #[error("proxy.upstream {url:?}: {reason}")]
+    Upstream {
+        /// What is said of it.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A header cannot go on to the CSMS.
+    #[error("proxy.{key}: {name}: {reason}")]
+    Header {
+        /// Where it is named.
+        key: &'static str,
+        /// Which.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A number is out of its range.
     #[error("{name} = {value}: must be {range}")]
     Range {
@@ -238,6 +263,9 @@ impl Config {
         }
         self.store.check()?;
         self.check_listeners()?;
+        if self.mode == Mode::Proxy {
+            self.proxy.check()?;
+        }
         let unit = self.unit_bytes as u64;
         range(
             "unit_bytes",

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::select_all;
 use ocpp_rpc::ws::{Handshake, Refusal, ServerOptions};
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
@@ -29,6 +30,8 @@ pub(crate) struct Arrival {
     pub(crate) handshake: Handshake<Stream>,
     pub(crate) key: StationKey,
     pub(crate) admission: Admission,
+    /// What its TLS has shown, as DER.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
     /// Counts the connection as long as it is held.
     pub(crate) place: Place,
 }
@@ -129,6 +132,7 @@ impl Door {
                     handshake,
                     key,
                     admission,
+                    certificate: certificate.map(|certificate| certificate.der),
                     place,
                 })
             }
@@ -152,7 +156,7 @@ impl Door {
         let (stream, certificate) = match &terms.tls {
             None => (Stream::Plain(stream), None),
             Some(tls) => match tls.accept(stream, self.handshake_timeout).await {
-                Ok((stream, certificate)) => (Stream::Tls(Box::new(stream)), certificate),
+                Ok((stream, certificate)) => (Stream::Tls(Box::new(stream.into())), certificate),
                 Err(error) => {
                     warn!(%error, "no TLS");
                     return None;

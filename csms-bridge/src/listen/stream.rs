@@ -1,4 +1,4 @@
-//! What a listener gives: a TCP connection with or without TLS.
+//! A TCP connection with or without TLS, of a station or to a CSMS.
 
 use std::{
     io,
@@ -10,9 +10,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
-/// A connection of a station.
+/// A connection of a station, or to the CSMS.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Without TLS.

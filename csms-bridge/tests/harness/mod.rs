@@ -28,6 +28,7 @@ pub struct Bridge {
     pub base: String,
     pub addresses: Vec<SocketAddr>,
     pub reload: Reload,
+    pub bridge: csms_bridge::Bridge,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -49,11 +50,13 @@ impl Bridge {
         let store = config.store.open(config.max_stations).unwrap();
         let bridge = csms_bridge::Bridge::new(config, store).await.unwrap();
         let reload = bridge.reload(&listeners);
-        let served = tokio::spawn(async move { bridge.serve(listeners, stopped).await });
+        let serving = bridge.clone();
+        let served = tokio::spawn(async move { serving.serve(listeners, stopped).await });
         Self {
             base,
             addresses,
             reload,
+            bridge,
             stop,
             served,
         }

@@ -306,8 +306,7 @@ fn the_boot_of_the_station_says_which_own_calls_it_gets() {
     let id = Frame::parse(&pull).unwrap().id().to_owned();
     assert!(!passes_to_csms(&mut splice, s(1), &format!(r#"[3,"{id}",{{}}]"#)));
     let _ = ended(&mut splice);
-    splice.call(s(1), Kind::Notify, raw(CALL)).unwrap();
-    assert_eq!(splice.poll_station(), None, "it may not call");
+    // It may not call, but it answers.
     assert!(!passes_to_csms(
         &mut splice,
         s(1),
@@ -319,14 +318,26 @@ fn the_boot_of_the_station_says_which_own_calls_it_gets() {
             .unwrap()
             .starts_with(r#"[4,"d","SecurityError""#)
     );
+    let _ = splice.poll_event();
     assert!(passes_to_csms(
         &mut splice,
         s(2),
         r#"[2,"b2","BootNotification",{}]"#
     ));
-    splice.handle_csms(s(2), r#"[3,"b2",{"status":"Accepted"}]"#.into());
-    let texts: Vec<String> = std::iter::from_fn(|| splice.poll_station()).collect();
-    assert_eq!(texts.len(), 2, "the answer and the notify");
+    splice.handle_csms(s(2), r#"[3,"b2",{"status":"Rejected"}]"#.into());
+    let _ = splice.poll_station();
+    splice.call(s(2), Kind::Notify, raw(CALL)).unwrap();
+    assert_eq!(splice.poll_station(), None, "it does not even answer");
+}
+
+#[test]
+fn what_a_csms_had_said_before_it_closed_goes_on() {
+    let mut splice = splice(Version::V1_6);
+    let _ = own_call(&mut splice, T0, Kind::Pull);
+    assert!(!passes_to_station(&mut splice, T0, r#"[2,"a","Reset",{}]"#));
+    splice.handle_csms_closed(T0);
+    assert!(matches!(ended(&mut splice), Outcome::Disconnected { sent: true }));
+    assert_eq!(splice.poll_station().as_deref(), Some(r#"[2,"a","Reset",{}]"#));
 }
 
 #[test]

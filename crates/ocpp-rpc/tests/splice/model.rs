@@ -473,13 +473,10 @@ impl Model {
                     live.map(|got| &got.id)
                 );
                 assert!(!self.booting(self.now), "a call during the boot");
-                assert!(
-                    match self.boot {
-                        Boot::Accepted => true,
-                        Boot::Pending => kind == Kind::Pull,
-                        Boot::Rejected => false,
-                    },
-                    "a call that the boot forbids"
+                assert_ne!(
+                    self.boot,
+                    Boot::Rejected,
+                    "a call to a station that does not answer"
                 );
                 self.own = Some((kind, asked, Some(self.now)));
                 self.own_calls += 1;
