@@ -10,6 +10,7 @@ pub mod bench;
 pub mod decode;
 pub mod demo;
 pub mod failure;
+pub mod fleet;
 pub mod link;
 pub mod report;
 pub mod signals;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use charger_sim::{
     Failure, bench,
     decode::{self, text::printable},
-    demo, station, tunnel,
+    demo, fleet, station, tunnel,
 };
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -35,12 +35,14 @@ enum Command {
     Decode(decode::Args),
     /// Is a station: asks for certificates, renews, revokes, and keeps what it got.
     Station(station::Args),
+    /// Is thousands of stations: loads a CSMS, and says how long each thing took.
+    Fleet(fleet::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What the demo's parts have to say, the demo itself tells.
-    let quiet = matches!(cli.command, Command::Demo(_));
+    // What the demo's parts and the stations of a fleet have to say, those tell themselves.
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Fleet(_));
     log_to_stderr(cli.verbose, if quiet { "off" } else { "warn" });
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Tunnel(args) => block_on(tunnel::run(&args)),
         Command::Decode(args) => decode::run(&args),
         Command::Station(args) => station::run(&args),
+        Command::Fleet(args) => block_on(fleet::run(&args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,6 +33,7 @@ use crate::{
     transcript::ExchangeTraffic,
 };
 pub use credentials::Secret;
+pub(crate) use credentials::common_name;
 pub use operation::{Operation, Operations, Reason};
 pub use san::AltName;
 pub use signer_usage::SignerUsage;

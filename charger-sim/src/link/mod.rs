@@ -5,6 +5,7 @@ mod boot;
 mod carrier;
 mod session;
 
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Config {
     pub backoff: Backoff,
     /// How long a CALL waits for its answer.
     pub call_timeout: Duration,
+    /// The address to connect from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
     /// Limits and times of the socket.
     pub limits: ws::Limits,
 }
@@ -56,6 +59,7 @@ impl Config {
             vendor_id: cmp_binding::VENDOR_ID.into(),
             backoff: Backoff::new(4, Duration::from_secs(1), Duration::from_secs(1)),
             call_timeout: Duration::from_secs(30),
+            source: None,
             limits: ws::Limits::default(),
         }
     }
@@ -248,6 +252,7 @@ impl<C: Carrier, O: Observer> Link<C, O> {
         let url = ws::station_url(&self.config.csms, &self.config.id);
         let options = ClientOptions {
             versions: self.config.versions.clone(),
+            source: self.config.source,
             limits: self.config.limits.clone(),
             ..ClientOptions::default()
         };

@@ -26,6 +26,16 @@ pub struct Secret {
     value: mac::Secret,
 }
 
+impl Secret {
+    /// Protection of messages with it.
+    pub(crate) fn protection(&self) -> Protection {
+        Protection::PasswordBasedMac {
+            reference: self.reference.clone(),
+            secret: self.value.clone(),
+        }
+    }
+}
+
 impl FromStr for Secret {
     type Err = &'static str;
 
@@ -136,8 +146,7 @@ pub(super) fn config(
 
 fn first_protection(args: &Args, operation: &Operation, keys: &mut SoftKeys) -> anyhow::Result<Protection> {
     if let Some(secret) = &args.secret {
-        let (reference, secret) = (secret.reference.clone(), secret.value.clone());
-        return Ok(Protection::PasswordBasedMac { reference, secret });
+        return Ok(secret.protection());
     }
     let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
         bail!("{} needs --cert and --key, or --secret", operation.name());
@@ -179,7 +188,7 @@ pub(super) fn name(text: &str) -> anyhow::Result<Name> {
 }
 
 /// `CN=` and a text, whatever characters it has (RFC 4514 §2.4).
-pub(super) fn common_name(value: &str) -> anyhow::Result<Name> {
+pub(crate) fn common_name(value: &str) -> anyhow::Result<Name> {
     let mut escaped = String::from("CN=");
     for c in value.chars() {
         if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';' | '=' | '#' | ' ') {

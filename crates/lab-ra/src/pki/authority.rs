@@ -50,6 +50,14 @@ impl Authority {
         self.not_after_s
     }
 
+    /// From DER: of the certificate, and of the key in PKCS#8 or SEC 1.
+    ///
+    /// # Errors
+    /// [`PkiError::WrongKey`], [`PkiError::Crypto`] or [`PkiError::Der`].
+    pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Self, PkiError> {
+        Self::new("CA", SoftKey::from_der(key)?, certificate.to_vec())
+    }
+
     /// `role` is only for the error.
     pub(super) fn new(role: &'static str, key: SoftKey, certificate: Vec<u8>) -> Result<Self, PkiError> {
         let parsed = x509_cert::Certificate::from_der(&certificate)?;

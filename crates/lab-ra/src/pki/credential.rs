@@ -6,7 +6,7 @@ use x509_cert::name::Name;
 use zeroize::Zeroizing;
 
 use super::{
-    CA_LIFETIME_S, DAY_S, ORGANIZATION, Pki, PkiError, Role, certify,
+    Authority, CA_LIFETIME_S, DAY_S, ORGANIZATION, Pki, PkiError, Role, certify,
     files::{make_folder, to_pem, write},
 };
 use crate::{Store, atomic_file::Access, store::NewCertificate, x509};
@@ -42,9 +42,9 @@ impl Credential {
     }
 }
 
-impl Pki {
-    /// Makes a manufacturer certificate (IDevID) and its key for the station with this serial number: CN and serialNumber
-    /// are the serial number. It is valid for 20 years, not beyond its CA.
+impl Authority {
+    /// Makes a manufacturer certificate (IDevID) of this CA and its key for the station with this serial number: CN and
+    /// serialNumber are the serial number. It is valid for 20 years, not beyond its CA.
     ///
     /// # Errors
     /// [`PkiError::SerialNumber`], [`PkiError::Crypto`] or [`PkiError::Random`].
@@ -58,16 +58,25 @@ impl Pki {
             (rfc4519::CN, serial_number),
         ])
         .map_err(|_| PkiError::SerialNumber)?;
-        let issuer = &self.manufacturer_ca;
-        let key = SoftKey::generate(issuer.key().key_algorithm())?;
+        let key = SoftKey::generate(self.key().key_algorithm())?;
         let times = (now_s, CA_LIFETIME_S);
         let role = Role::EndEntity;
-        let (_, certificate) = certify(&subject, key.public_key(), (&key, Some(issuer)), times, role)?;
+        let (_, certificate) = certify(&subject, key.public_key(), (&key, Some(self)), times, role)?;
         Ok(Credential {
             certificate,
             key: key.to_pkcs8()?,
-            chain: vec![issuer.certificate().to_vec()],
+            chain: vec![self.certificate().to_vec()],
         })
+    }
+}
+
+impl Pki {
+    /// As [`Authority::issue_idevid`], of the manufacturer's CA.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn issue_idevid(&self, serial_number: &str, now_s: u64) -> Result<Credential, PkiError> {
+        self.manufacturer_ca.issue_idevid(serial_number, now_s)
     }
 
     /// Makes a certificate of the issuing CA and its key, without a request, and records it as confirmed: a first

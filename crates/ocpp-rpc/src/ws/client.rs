@@ -1,11 +1,12 @@
 //! The client's side: a station connecting to its CSMS, or a proxy to the server behind it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 use std::{format, str};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -23,6 +24,8 @@ pub struct ClientOptions {
     /// Further headers of the request, such as `Authorization` with
     /// [`basic_auth_header`](super::basic_auth_header).
     pub headers: Vec<Header>,
+    /// The address to connect from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
     /// Limits and times.
     pub limits: Limits,
 }
@@ -32,6 +35,7 @@ impl Default for ClientOptions {
         Self {
             versions: Version::ALL.to_vec(),
             headers: Vec::new(),
+            source: None,
             limits: Limits::default(),
         }
     }
@@ -85,11 +89,37 @@ pub async fn connect(url: &str, options: &ClientOptions) -> Result<Connection<Tc
         .trim_end_matches(']')
         .to_string();
     let port = uri.port_u16().unwrap_or(80);
-    let stream = timeout(options.limits.handshake_timeout, TcpStream::connect((host, port)))
-        .await
-        .map_err(|_| Error::TimedOut("connecting"))??;
+    let stream = timeout(
+        options.limits.handshake_timeout,
+        dial((&host, port), options.source),
+    )
+    .await
+    .map_err(|_| Error::TimedOut("connecting"))??;
     stream.set_nodelay(true)?;
     connect_over(stream, url, options).await
+}
+
+/// A connection to the first address that takes one, from `source` if it is said.
+async fn dial(to: (&str, u16), source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(to).await;
+    };
+    let mut failed = None;
+    for address in lookup_host(to)
+        .await?
+        .filter(|address| address.is_ipv4() == source.is_ipv4())
+    {
+        let socket = match source {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into()))
 }
 
 /// Opens a WebSocket over a stream that is connected already; `url` gives path and host of the request.
