@@ -120,6 +120,7 @@ impl Upstream {
             versions,
             headers: self.headers(station, certificate),
             limits: self.limits.clone(),
+            ..ClientOptions::default()
         };
         let url = format!("{}{}", self.base, station.target());
         Ok(connect_over(self.open().await?, &url, &options).await?)
