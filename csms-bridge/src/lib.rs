@@ -31,9 +31,10 @@ pub use access::{
     AccessError, ITERATIONS, InvalidVerifier, PasswordVerifier, StationsError, parse_authorization_key,
 };
 use config::Mode;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, RouteError};
 pub use listen::{ListenError, Listeners, Reload, TlsError, TlsFileError};
 use proxy::{Proxy, Upstream};
+pub use ra::{Failure, LATENCY_BOUNDS_MS, Latency, RouteView, TargetState, TargetView};
 use relay::Relay;
 pub use relay::{NotifyError, StationView};
 use standalone::Standalone;
@@ -59,6 +60,9 @@ pub enum StartError {
     /// It cannot be decided who is let in.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A route cannot be opened.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The store does not say what a former run has left.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -90,7 +94,7 @@ impl Bridge {
             Mode::Standalone => None,
             Mode::Proxy => Some(Arc::new(Upstream::new(&config)?)),
         };
-        let relay = Relay::new(Arc::clone(&config), store, Arc::clone(&access));
+        let relay = Relay::new(Arc::clone(&config), store, Arc::clone(&access))?;
         relay.resume().await?;
         Ok(Self {
             config,
@@ -135,10 +139,10 @@ impl Bridge {
         }
     }
 
-    /// What reads the files of `listeners` and the list of stations again while they are served.
+    /// What reads the files of `listeners`, those of the routes and the list of stations again while they are served.
     #[must_use]
     pub fn reload(&self, listeners: &Listeners) -> Reload {
-        Reload::new(listeners, Arc::clone(&self.access))
+        Reload::new(listeners, Arc::clone(&self.access), Arc::clone(&self.relay))
     }
 
     /// Asks a connected station to do something, and waits for its answer; how long, is the caller's business.
@@ -157,6 +161,12 @@ impl Bridge {
     /// The stations that are connected or of which something is open.
     pub async fn stations(&self) -> Vec<StationView> {
         self.relay.stations().await
+    }
+
+    /// The routes to RAs and how they are, by their names.
+    #[must_use]
+    pub fn routes(&self) -> Vec<RouteView> {
+        self.relay.routes()
     }
 
     /// Requests on their way to an RA.

@@ -10,10 +10,12 @@
 
 mod harness;
 
+use csms_bridge::{Failure, TargetState};
 use harness::{
     Bridge, FakeRa, Reaction, Station, exchange_id, free_port, message, response_head, sequence, whole,
 };
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 const SLOW_BUDGET: &str = "answer_budget_ms = 20000";
@@ -174,7 +176,8 @@ async fn an_ra_that_cannot_be_reached_leaves_the_request_held() {
 async fn the_bridge_itself_asks_again_an_ra_that_was_away() {
     let port = free_port().await;
     let url = format!("http://127.0.0.1:{port}/cmp");
-    let bridge = Bridge::start(&[&url], SLOW_BUDGET, "").await;
+    let settings = format!("{SLOW_BUDGET}\nra_retry_ms = 100");
+    let bridge = Bridge::start(&[&url], &settings, "").await;
     let mut station = Station::connect(&bridge, "CS1").await;
     let request = sequence(9, 1);
     station
@@ -321,4 +324,115 @@ async fn requests_above_max_concurrent_wait_and_then_come_back_as_busy() {
     answer_now.send_replace(true);
     assert_eq!(first.cmp_answer(&waiting).await, whole(None, &sequence(9, 1)));
     assert_eq!(ra.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_ra_that_is_down_is_left_alone_and_stations_are_told_for_how_long() {
+    let port = free_port().await;
+    let url = format!("http://127.0.0.1:{port}/cmp");
+    let bridge = Bridge::start(&[&url], SLOW_BUDGET, "breaker_failures = 2\nbreaker_rest_s = 40").await;
+    let mut station = Station::connect(&bridge, "CS1").await;
+    assert_eq!(bridge.bridge.routes()[0].targets[0].state, TargetState::Untried);
+    for number in 1..=2 {
+        let answer = station.submit(&exchange_id(number), &sequence(9, number)).await;
+        assert_eq!(answer["error"]["code"], "ra-unreachable");
+    }
+    let answer = station.submit(&exchange_id(3), &sequence(9, 3)).await;
+    assert_eq!(answer["error"]["code"], "busy");
+    let retry = answer["error"]["retry"].as_u64().unwrap();
+    assert!((30..=40).contains(&retry), "{answer}");
+    let route = bridge.bridge.routes().remove(0);
+    let target = &route.targets[0];
+    assert_eq!(
+        (route.name.as_str(), target.target.as_str()),
+        ("default", url.as_str())
+    );
+    assert_eq!(target.state, TargetState::Resting);
+    assert_eq!(target.last_failure, Some(Failure::Unreachable));
+    assert_eq!(target.consecutive_failures, 2, "the third was not tried");
+}
+
+#[tokio::test]
+async fn what_an_ra_did_is_seen_in_the_view_of_its_route() {
+    let ra = FakeRa::start(|number, _| match number {
+        0 => Reaction::Answer("200 OK", sequence(50, 0)),
+        1 => Reaction::Answer("503 Unavailable", b"later".to_vec()),
+        _ => Reaction::Answer("200 OK", b"<html>".to_vec()),
+    })
+    .await;
+    let bridge = Bridge::start(&[&ra.url], SLOW_BUDGET, "").await;
+    let mut station = Station::connect(&bridge, "CS1").await;
+    for (number, state, failures) in [
+        (1, TargetState::Up, 0),
+        (2, TargetState::Failing, 1),
+        // It answers, if not as it should.
+        (3, TargetState::Up, 0),
+    ] {
+        station.submit(&exchange_id(number), &sequence(9, number)).await;
+        let target = bridge.bridge.routes().remove(0).targets.remove(0);
+        assert_eq!((target.state, target.consecutive_failures), (state, failures));
+    }
+    let target = bridge.bridge.routes().remove(0).targets.remove(0);
+    assert_eq!(
+        (target.answered, target.latency.counts.iter().sum::<u64>()),
+        (1, 1)
+    );
+    assert_eq!(target.failed[Failure::Unavailable as usize], 1);
+    assert_eq!(target.failed[Failure::NotCmp as usize], 1);
+    assert_eq!(target.last_failure, Some(Failure::NotCmp));
+}
+
+#[tokio::test]
+async fn of_an_answer_of_a_gigabyte_next_to_nothing_is_read() {
+    const GIGABYTE: usize = 1 << 30;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/cmp", listener.local_addr().unwrap());
+    let writing = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut written = 0;
+        let mut next = response_head("200 OK", GIGABYTE);
+        while stream.write_all(&next).await.is_ok() && written < GIGABYTE {
+            written += next.len();
+            next = vec![0x30; 1 << 16];
+        }
+        written
+    });
+    let bridge = Bridge::start(&[&url], SLOW_BUDGET, "").await;
+    let mut station = Station::connect(&bridge, "CS1").await;
+    let data = harness::chunk(&exchange_id(1), &sequence(9, 1), 0, 9);
+    assert_eq!(
+        station.error("CmpSend", data).await,
+        ("ra-bad-response".into(), false)
+    );
+    // What lies in the buffers of two sockets, at most.
+    let written = harness::soon(writing).await.unwrap();
+    assert!(written < 32 << 20, "{written} bytes went out");
+}
+
+#[tokio::test]
+async fn wherever_a_connection_breaks_while_a_request_is_written_it_is_not_written_again() {
+    let request = sequence(40, 1);
+    let (head_and_body, mut seen) = (250, 0);
+    for bytes in (1..head_and_body).step_by(7) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/cmp", listener.local_addr().unwrap());
+        let reading = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = vec![0; bytes];
+            let whole = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut read).await;
+            drop(stream);
+            (whole.is_ok(), listener)
+        });
+        let bridge = Bridge::start(&[&url, &url], SLOW_BUDGET, "response_timeout_ms = 200").await;
+        let mut station = Station::connect(&bridge, "CS1").await;
+        let error = station
+            .error("CmpSend", harness::chunk(&exchange_id(1), &request, 0, 40))
+            .await;
+        assert_eq!(error, ("ra-timeout".into(), false), "after {bytes} bytes");
+        drop(bridge);
+        let (whole, listener) = harness::soon(reading).await.unwrap();
+        seen += usize::from(whole);
+        listener.into_std().unwrap().accept().map(|_| ()).unwrap_err();
+    }
+    assert!(seen > 10, "most of them broke within the request: {seen}");
 }

@@ -9,7 +9,9 @@
 
 mod harness;
 
-use cmp_binding::csms::{self, Action, Budget, Csms, Limits, Progress, RaError, Reply};
+use cmp_binding::csms::{
+    self, Action, Budget, Csms, Limits, Progress, RaError, Reply, Stage, StationRecords,
+};
 use cmp_binding::station::{self, Event, Failure, Station, SubmitError};
 use cmp_binding::{
     Answer, CallOutcome, Data, Envelope, ErrorCode, ExchangeId, Form, Operation, Route, Status, is_vendor_id,
@@ -691,6 +693,60 @@ fn an_ra_that_is_away_is_asked_again_after_10_s_then_twice_as_long_and_at_most_5
         csms.handle_timeout(now);
         assert!(matches!(csms.poll_action(), Some(Action::Forward { .. })));
     }
+}
+
+#[test]
+fn a_request_that_was_given_away_waits_for_weeks_and_over_restarts_and_is_given_away_once() {
+    let mut csms = csms_with(Limits::default());
+    let mut records = StationRecords::default();
+    assert_eq!(send_whole(&mut csms, 0, 1), "pending");
+    while csms.poll_action().is_some() {}
+    assert!(csms.handle_deposited(s(0), id(1)));
+    assert!(!csms.handle_deposited(s(0), id(1)) && !csms.handle_asked(s(0), id(1)));
+    // The station is told at once.
+    let Some(Action::Reply { answer, .. }) = csms.poll_action() else {
+        panic!("no reply")
+    };
+    assert_eq!(members(&answer), json!({"wait": 2}));
+    for error in [RaError::Unreachable, RaError::Timeout, RaError::BadResponse] {
+        csms.handle_ra_response(s(1), id(1), Err(error));
+    }
+    let fetch = json!({"id": id(1).to_string(), "off": 0});
+    let day = 86_400;
+    for (now, wait) in [(10, 10), (600, 600), (day, 900), (40 * day, 900)] {
+        csms.take_writes()
+            .into_iter()
+            .for_each(|write| records.apply(write));
+        assert_eq!(records.exchanges[0].stage, Stage::Deposited);
+        csms = Csms::restore(
+            csms::Config::default(),
+            Budget::default(),
+            s(now),
+            records.clone(),
+        );
+        let Some(Action::Await {
+            id: found, request, ..
+        }) = csms.poll_action()
+        else {
+            panic!("not awaited")
+        };
+        assert_eq!((found, request), (id(1), records.exchanges[0].request.clone()));
+        assert_eq!(csms.poll_action(), None, "not forwarded");
+        csms.handle_timeout(s(now));
+        assert_eq!(
+            ask(&mut csms, now, "CmpFetch", fetch.clone()),
+            json!({"wait": wait})
+        );
+    }
+    csms.handle_ra_response(s(40 * day), id(1), Ok(message(20, 9)));
+    csms.handle_timeout(s(41 * day - 1));
+    assert_eq!(ask(&mut csms, 41 * day - 1, "CmpFetch", fetch.clone())["len"], 20);
+    csms.handle_timeout(s(41 * day));
+    assert_eq!(
+        csms.progress(id(1)),
+        Progress::Done,
+        "kept for a day from its arrival"
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ mod error;
 mod tls;
 mod url;
 
-pub use client::{Client, Connection, Limits};
+pub use client::{Client, Connection, Limits, MediaType};
 pub use error::{Error, TlsError};
 pub use tls::Tls;
 pub use url::{BadUrl, Url};

@@ -7,7 +7,7 @@
     missing_docs
 )]
 
-use cmp_http::{Client, Error, Limits};
+use cmp_http::{Client, Error, Limits, MediaType};
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -119,7 +119,7 @@ async fn an_answer_is_a_message_with_the_right_content_type_and_any_status_but_a
     let redirect = "Location: http://127.0.0.1:9/\r\nContent-Type: application/pkixcmp\r\n";
     let parameters = "content-type: Application/PKIXCMP; charset=x\r\n";
     let html = "Content-Type: text/html\r\n";
-    let cases: [Case<'_>; 15] = [
+    let cases: [Case<'_>; 16] = [
         ("200 OK", CMP, ANSWER, Ok(())),
         ("200 OK", parameters, ANSWER, Ok(())),
         ("201 Created", CMP, ANSWER, Ok(())),
@@ -132,6 +132,7 @@ async fn an_answer_is_a_message_with_the_right_content_type_and_any_status_but_a
         ("200 OK", CMP, b"no DER", Err(Error::NotOneMessage)),
         ("404 Not Found", html, b"no", Err(Error::Status(404))),
         ("404 Not Found", CMP, b"", Err(Error::Status(404))),
+        ("503 Unavailable", CMP, b"no DER", Err(Error::Status(503))),
         ("503 Service Unavailable", "", b"", Err(Error::Status(503))),
         ("302 Found", redirect, ANSWER, Err(Error::Status(302))),
         (
@@ -266,4 +267,23 @@ async fn a_connection_is_kept_and_one_that_the_server_has_closed_is_replaced() {
         assert_eq!(client.post(MESSAGE).await.as_deref(), Ok(ANSWER));
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn any_media_type_is_taken_by_those_who_say_so_and_nothing_else_is() {
+    let html = "Content-Type: text/html\r\n";
+    let cases: [Case<'_>; 6] = [
+        ("200 OK", html, ANSWER, Ok(())),
+        ("500 Oh", "", ANSWER, Ok(())),
+        ("200 OK", html, b"no DER", Err(Error::ContentType)),
+        ("200 OK", CMP, b"no DER", Err(Error::NotOneMessage)),
+        ("307 Over There", html, ANSWER, Err(Error::Status(307))),
+        ("200 OK", "", b"", Err(Error::Empty)),
+    ];
+    for (status, headers, body, expected) in cases {
+        let server = Server::answering(Some(response(status, headers, body)));
+        let client = server.client(patient()).taking(MediaType::Any);
+        let expected = expected.map(|()| body.to_vec());
+        assert_eq!(client.post(MESSAGE).await, expected, "{status} {headers}");
+    }
 }

@@ -21,7 +21,7 @@ use serde::Deserialize;
 pub use access::{AccessConfig, ExpiredCertificates, Operations, ProtectionSerials, Unlisted};
 pub use listener::{ClientAuth, DEFAULT_LISTENER, ExpiredCrls, ListenerConfig, SecurityProfile, TlsConfig};
 pub use proxy::{CertificateFormat, ProxyConfig};
-pub use route::RouteConfig;
+pub use route::{RouteCause, RouteConfig, RouteError};
 pub use store::StoreConfig;
 
 /// All that the bridge can be told. Every number has its unit in its name; what is not said has a default.
@@ -51,6 +51,9 @@ pub struct Config {
     pub pending_interval_s: u64,
     /// Seconds between heartbeats of accepted stations. Default 300.
     pub heartbeat_interval_s: u64,
+    /// Milliseconds after which a request is tried again for which no RA could be reached; doubled each time, up to 5 min.
+    /// Default 10,000.
+    pub ra_retry_ms: u64,
     /// Milliseconds that a DataTransfer may wait for the RA before it is answered with `wait`. Default 2,000.
     pub answer_budget_ms: u64,
     /// Seconds that connections get to end when the bridge is stopped. Default 10.
@@ -117,6 +120,7 @@ impl Default for Config {
             hold_pending: false,
             pending_interval_s: 10,
             heartbeat_interval_s: 300,
+            ra_retry_ms: 10_000,
             answer_budget_ms: 2_000,
             drain_s: 10,
             max_connections: 20_000,
@@ -236,7 +240,7 @@ impl Config {
         })
     }
 
-    /// Adds a route given as `NAME=URL[,URL…]`; it replaces one of the same name.
+    /// Adds a route given as `NAME=URL[,URL…]`. Of one of that name, only the URLs are replaced.
     ///
     /// # Errors
     /// [`ConfigError::Route`].
@@ -245,8 +249,7 @@ impl Config {
         let (name, urls) = text.split_once('=').ok_or_else(error)?;
         let name = name.parse().map_err(|_| error())?;
         let urls = urls.split(',').map(Into::into).collect();
-        let route = RouteConfig::to(urls);
-        self.routes.insert(name, route);
+        self.routes.entry(name).or_default().urls = urls;
         Ok(())
     }
 
@@ -320,6 +323,7 @@ impl Config {
             1..=1_000_000,
             "1 to 1,000,000",
         )?;
+        range("ra_retry_ms", self.ra_retry_ms, 1..=300_000, "1 to 300,000")?;
         range(
             "answer_budget_ms",
             self.answer_budget_ms,
@@ -428,6 +432,7 @@ impl Config {
             max: self.max_message_bytes,
             routes: self.routes.keys().cloned().collect(),
             envelope: cmp_binding::Envelope::measured(&self.vendor_id),
+            first_retry: Duration::from_millis(self.ra_retry_ms),
             limits: csms::Limits {
                 exchanges: self.max_exchanges,
                 calls_per_minute: self.max_calls_per_minute,
@@ -490,8 +495,8 @@ mod tests {
         ));
         for (url, say) in [
             ("ftp://x/", "not an http://"),
-            ("https://x/", "TLS"),
-            ("http://", "not a URL"),
+            ("https://x/", "https needs trust"),
+            ("http://", "not an http://"),
             ("http://user:secret@x/", "password"),
         ] {
             config.add_route(&format!("default={url}")).unwrap();

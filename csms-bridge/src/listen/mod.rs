@@ -21,6 +21,7 @@ use crate::{
     Config,
     access::Access,
     config::{DEFAULT_LISTENER, ExpiredCertificates},
+    relay::Relay,
 };
 use tls::Tls;
 
@@ -128,19 +129,21 @@ impl Listeners {
     }
 }
 
-/// Reads certificates, keys, CRLs and the list of stations again, for connections to come.
+/// Reads certificates, keys (those for RAs too), CRLs and the list of stations again, for connections to come.
 #[derive(Clone)]
 pub struct Reload {
     listeners: Vec<Arc<Terms>>,
     access: Arc<Access>,
+    relay: Arc<Relay>,
 }
 
 impl Reload {
-    pub(crate) fn new(listeners: &Listeners, access: Arc<Access>) -> Self {
+    pub(crate) fn new(listeners: &Listeners, access: Arc<Access>, relay: Arc<Relay>) -> Self {
         let terms = |listener: &Listener| Arc::clone(&listener.terms);
         Self {
             listeners: listeners.each.iter().map(terms).collect(),
             access,
+            relay,
         }
     }
 
@@ -157,5 +160,6 @@ impl Reload {
         if let Err(error) = self.access.reload() {
             error!(%error, "the list of stations stays as it was");
         }
+        self.relay.reload();
     }
 }

@@ -58,23 +58,23 @@ impl Relay {
             warn!(%reason, "forbidden");
             return Some(Err(RaError::Forbidden));
         }
-        let pinned = match self.pinned(entry, ra.has_choice(), &request).await {
+        let pinned = match self.pinned(entry, ra.http.has_choice(), &request).await {
             Ok(pinned) => pinned,
             Err(error) => return Some(Err(error)),
         };
-        let ready = match ra.connect(pinned.as_deref()).await {
+        let ready = match ra.http.connect(pinned.as_deref()).await {
             Ok(ready) => ready,
             Err(error) => return Some(Err(error)),
         };
         let may = self.with(entry, |state, now| {
             let may = state.csms.handle_asked(now, id);
-            state.target = may.then(|| (id, ready.url()));
+            state.target = may.then(|| (id, ready.url().to_owned()));
             may
         });
         if !may.await || entry.is_broken() {
             return None;
         }
-        Some(ready.ask(request).await)
+        Some(ready.ask(&request).await)
     }
 
     /// The URL that the request's transaction is bound to.

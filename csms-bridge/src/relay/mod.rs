@@ -24,7 +24,14 @@ use tracing::{error, info, warn};
 pub(crate) use session::{Ended, Session};
 use state::State;
 
-use crate::{Config, Facts, Hello, StationKey, Store, StoreError, access::Access, clock, ra, store::Stored};
+use crate::{
+    Config, Facts, Hello, StationKey, Store, StoreError,
+    access::Access,
+    clock,
+    config::{RouteConfig, RouteError},
+    ra,
+    store::Stored,
+};
 
 /// How often what is due without a connection is looked after: retries of an RA, retention.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -86,12 +93,13 @@ pub enum NotifyError {
 }
 
 impl Relay {
-    pub(crate) fn new(config: Arc<Config>, store: Arc<dyn Store>, access: Arc<Access>) -> Arc<Self> {
-        let routes = config
-            .routes
-            .iter()
-            .map(|(name, route)| (name.clone(), route.to_ra()))
-            .collect();
+    pub(crate) fn new(
+        config: Arc<Config>,
+        store: Arc<dyn Store>,
+        access: Arc<Access>,
+    ) -> Result<Arc<Self>, RouteError> {
+        let open = |(name, route): (&Route, &RouteConfig)| Ok((name.clone(), route.open(name)?));
+        let routes = config.routes.iter().map(open).collect::<Result<_, _>>()?;
         let relay = Arc::new(Self {
             routes,
             store,
@@ -103,7 +111,27 @@ impl Relay {
             in_flight: watch::Sender::new(0),
         });
         tokio::spawn(sweep(Arc::downgrade(&relay)));
-        relay
+        Ok(relay)
+    }
+
+    /// Reads again what belongs to the TLS of the routes. A route for which that fails goes on with what it has.
+    pub(crate) fn reload(&self) {
+        for (name, config) in &self.config.routes {
+            let Some(route) = self.routes.get(name) else {
+                continue;
+            };
+            match config.clients(name) {
+                Ok(clients) => route.http.replace(clients),
+                Err(error) => error!(%error, "the route goes on with what it has"),
+            }
+        }
+    }
+
+    /// The routes, by their names.
+    pub(crate) fn routes(&self) -> Vec<ra::RouteView> {
+        let names = self.config.routes.keys();
+        let views = names.filter_map(|name| Some(self.routes.get(name)?.view(name.clone())));
+        views.collect()
     }
 
     /// Goes on with what a former process was asked to do and had not done.

@@ -79,10 +79,8 @@ async fn session(config: Config, store: Arc<dyn Store>) -> Session {
         ..StationKey::default()
     };
     let access = Arc::new(Access::load(&config.access).unwrap());
-    Relay::new(Arc::new(config), store, access)
-        .connect(key)
-        .await
-        .unwrap()
+    let relay = Relay::new(Arc::new(config), store, access).unwrap();
+    relay.connect(key).await.unwrap()
 }
 
 async fn send(session: &Session, data: &str) -> Option<String> {

@@ -96,7 +96,7 @@ impl Store for MemoryStore {
 }
 
 fn is_on_its_way(record: &Record) -> bool {
-    matches!(record.stage, Stage::Held | Stage::Asked)
+    matches!(record.stage, Stage::Held | Stage::Asked | Stage::Deposited)
 }
 
 impl Inner {

@@ -44,6 +44,8 @@ pub(super) enum State {
     Delayed { retry_at: Duration, code: ErrorCode },
     /// A byte may have reached an RA.
     Asked,
+    /// It lies where an RA finds it, whatever becomes of this process.
+    Deposited,
     /// The RA's answer.
     Answered(Vec<u8>),
     /// Over without an answer.
@@ -64,7 +66,7 @@ impl Exchange {
     /// Until when it is kept; `None` while an RA is being asked.
     pub(super) fn kept_until(&self, limits: &Limits) -> Option<Duration> {
         let (since, retention) = match self.state {
-            State::Held | State::Asked => return None,
+            State::Held | State::Asked | State::Deposited => return None,
             State::Delayed { .. } => (self.held_since, limits.retention),
             State::Receiving => (self.at, limits.upload_retention),
             State::Answered(_) | State::Failed(_) => (self.at, limits.retention),

@@ -3,7 +3,8 @@
 //! ```text
 //! handle_call ──► Reply::Now: send it
 //!             └─► Reply::Pending + Action::Forward ──► handle_asked ──► (HTTP) ──► handle_ra_response
-//!                        └─ 2 s ─► expire: send it                          └─► Action::Reply, or a CmpNotify
+//!                        ├─ 2 s ─► expire: send it                          └─► Action::Reply, or a CmpNotify
+//!                        └──► handle_deposited ──► (files) ──► days later ───────┘
 //! ```
 //! After every method that takes `&mut self`: first make [`Csms::take_writes`] durable, then act on what was returned,
 //! [`Csms::poll_action`] and [`Csms::poll_call`]. A process that dies at any moment then loses nothing that a station
@@ -51,6 +52,8 @@ pub struct Config {
     pub envelope: Envelope,
     /// The longest `wait` that a station is told. Default 15 min.
     pub wait_max: Duration,
+    /// When a request is forwarded again that no RA could be reached for; doubled each time, up to 5 min. Default 10 s.
+    pub first_retry: Duration,
     /// The limits for this station.
     pub limits: Limits,
 }
@@ -63,6 +66,7 @@ impl Default for Config {
             routes: [Route::default()].into(),
             envelope: Envelope::default(),
             wait_max: Duration::from_secs(900),
+            first_retry: Duration::from_secs(10),
             limits: Limits::default(),
         }
     }
@@ -132,6 +136,15 @@ pub enum Action {
         /// Names the RA.
         route: Route,
         /// The CMP message, to be sent byte for byte.
+        request: Vec<u8>,
+    },
+    /// A request was given away ([`Csms::handle_deposited`]) before a restart: go on waiting for its answer.
+    Await {
+        /// The exchange.
+        id: ExchangeId,
+        /// Names the RA.
+        route: Route,
+        /// The CMP message.
         request: Vec<u8>,
     },
     /// Answer the call that was [`Reply::Pending`].
@@ -258,7 +271,7 @@ impl Csms {
     }
 
     /// A station as it was stored. Requests of which no byte can have reached an RA are forwarded again; where a byte
-    /// may have, the exchange has failed with `ra-timeout`.
+    /// may have, the exchange has failed with `ra-timeout`, but for those that were given away: see [`Action::Await`].
     #[must_use]
     pub fn restore(config: Config, budget: Budget, now: Duration, records: StationRecords) -> Self {
         let mut csms = Self::new(config, budget);
@@ -366,7 +379,7 @@ impl Csms {
                 held: exchange.request.held(),
             },
             State::Held | State::Delayed { .. } => Progress::Held,
-            State::Asked => Progress::Asked,
+            State::Asked | State::Deposited => Progress::Asked,
             State::Answered(response) => Progress::Answered { len: response.len() },
             State::Failed(code) => Progress::Failed(*code),
         }

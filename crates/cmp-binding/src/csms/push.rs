@@ -145,7 +145,7 @@ impl Csms {
         };
         match &exchange.state {
             State::Receiving => Ok(Members::next(exchange.request.held())),
-            State::Held | State::Asked => {
+            State::Held | State::Asked | State::Deposited => {
                 // As long again as it has taken so far: a slow RA is asked after less and less often.
                 let so_far = now.saturating_sub(exchange.at).max(SHORTEST_WAIT);
                 Ok(Members::wait(so_far.min(self.config.wait_max)))

@@ -42,7 +42,6 @@ impl fmt::Display for RaError {
 
 impl Error for RaError {}
 
-const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 impl Csms {
@@ -61,17 +60,37 @@ impl Csms {
         }
     }
 
+    /// The request is about to be left where an RA finds it, as a file that somebody carries (RFC 9483 §6.4). From here
+    /// on it is never given away again, and its answer is waited for as long as it takes, over a restart too.
+    ///
+    /// Returns whether it may be, as [`Csms::handle_asked`] does. Make [`Csms::take_writes`] durable before the request
+    /// can be found. [`Csms::handle_ra_response`] brings the answer; until then no error does.
+    #[must_use]
+    pub fn handle_deposited(&mut self, now: Duration, id: ExchangeId) -> bool {
+        match self.exchange_mut(id) {
+            Some(exchange) if matches!(exchange.state, State::Held) => {
+                self.set_state(now, id, State::Deposited);
+                // It will take a while: nobody holds a call open for that.
+                self.reply(now, id);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// What came of [`Action::Forward`]. Anything for an exchange that is not being forwarded is ignored.
     ///
     /// After [`Csms::handle_asked`], [`RaError::Unreachable`] and [`RaError::Busy`] are a promise of the caller that
     /// no byte was written after all.
     pub fn handle_ra_response(&mut self, now: Duration, id: ExchangeId, result: Result<Vec<u8>, RaError>) {
-        let max = self.config.max;
+        let (max, first_retry) = (self.config.max, self.config.first_retry);
         let Some(exchange) = self.exchange_mut(id) else {
             return;
         };
-        if !matches!(exchange.state, State::Held | State::Asked) {
-            return;
+        match exchange.state {
+            State::Held | State::Asked => {}
+            State::Deposited if result.is_ok() => {}
+            _ => return,
         }
         let state = match result {
             Ok(response) if response.len() <= max && is_one_sequence(&response) => State::Answered(response),
@@ -83,7 +102,8 @@ impl Csms {
                 code: ErrorCode::Busy,
             },
             Err(RaError::Unreachable) => {
-                let retry = (FIRST_RETRY * (1 << exchange.tries.min(8))).min(LONGEST_RETRY);
+                let retry = first_retry.saturating_mul(1 << exchange.tries.min(8));
+                let retry = retry.min(LONGEST_RETRY);
                 exchange.tries += 1;
                 State::Delayed {
                     retry_at: now.saturating_add(retry),
@@ -106,6 +126,7 @@ impl Csms {
             State::Receiving => return,
             State::Held | State::Delayed { .. } => Stage::Held,
             State::Asked => Stage::Asked,
+            State::Deposited => Stage::Deposited,
             State::Answered(response) => Stage::Answered(response.clone()),
             State::Failed(code) => Stage::Failed(*code),
         };
@@ -138,6 +159,12 @@ impl Csms {
         self.actions.push_back(Action::Forward { id, route, request });
     }
 
+    fn await_response(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchange(id) else { return };
+        let (route, request) = (exchange.route.clone(), exchange.request.bytes().to_vec());
+        self.actions.push_back(Action::Await { id, route, request });
+    }
+
     pub(super) fn restore_exchange(&mut self, now: Duration, record: Record) {
         let Record {
             id,
@@ -148,6 +175,7 @@ impl Csms {
         } = record;
         let state = match stage {
             Stage::Held | Stage::Asked => State::Held,
+            Stage::Deposited => State::Deposited,
             Stage::Answered(ref response) => State::Answered(response.clone()),
             Stage::Failed(code) => State::Failed(code),
         };
@@ -174,6 +202,7 @@ impl Csms {
         match stage {
             Stage::Held => self.forward(id),
             Stage::Asked => self.set_state(now, id, State::Failed(ErrorCode::RaTimeout)),
+            Stage::Deposited => self.await_response(id),
             Stage::Answered(_) | Stage::Failed(_) => {}
         }
     }

@@ -64,6 +64,8 @@ pub enum Stage {
     Held,
     /// A byte of the request may have reached an RA.
     Asked,
+    /// The request was given away for good, and its answer comes whatever becomes of this process.
+    Deposited,
     /// The RA's answer.
     Answered(Vec<u8>),
     /// It is over without an answer.

@@ -13,7 +13,7 @@ use super::{
 use crate::header;
 
 /// The schema, version by version: a file of an earlier version gets what comes after it.
-const SCHEMAS: [&str; 1] = [include_str!("schema.sql")];
+const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// How long another program may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room for every statement of this module.
@@ -105,7 +105,7 @@ impl Database {
     pub(super) fn unfinished(&mut self) -> Result<Vec<StationKey>, Error> {
         self.rows(
             "SELECT listener, prefix, identity FROM stations
-             WHERE number IN (SELECT station FROM exchanges WHERE stage IN ('held', 'asked'))",
+             WHERE number IN (SELECT station FROM exchanges WHERE stage IN ('held', 'asked', 'deposited'))",
             [],
             |row| Ok(station_key(row, 0)?),
         )
@@ -337,6 +337,12 @@ fn note_stage(
     at: Duration,
 ) -> Result<(), Error> {
     let (outcome, response, error) = stage_columns(stage);
+    // Whom it was given to is what the target says.
+    let outcome = if *stage == Stage::Deposited {
+        "asked"
+    } else {
+        outcome
+    };
     let sha256 = response.map(sha256);
     transaction
         .prepare_cached(concat!(

@@ -42,6 +42,7 @@ pub(super) fn exchange_id(row: &Row<'_>, column: usize) -> Result<ExchangeId, Er
 pub(super) fn stage_columns(stage: &Stage) -> (&'static str, Option<&[u8]>, Option<&'static str>) {
     match stage {
         Stage::Held => ("held", None, None),
+        Stage::Deposited => ("deposited", None, None),
         Stage::Answered(response) => ("answered", Some(response), None),
         Stage::Failed(code) => ("failed", None, Some(code.as_str())),
         // A stage that is not known here is one that has gone on.
@@ -53,6 +54,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, Error> {
     let stage = match row.get_ref(3)?.as_str().map_err(|_| Damaged("exchanges.stage"))? {
         "held" => Stage::Held,
         "asked" => Stage::Asked,
+        "deposited" => Stage::Deposited,
         "answered" => Stage::Answered(row.get(4)?),
         "failed" => Stage::Failed(error_code(&row.get::<_, String>(5)?)?),
         _ => return Err(Damaged("exchanges.stage").into()),
