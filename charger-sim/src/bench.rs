@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::Failure;
 
+mod bridge;
 mod enrolment;
 mod openssl;
 
@@ -32,6 +33,9 @@ enum What {
     /// Enrolments protected by signature: ir, ip, certConf, pkiConf with P-256 on both sides, a certificate issued for
     /// each. The station's keys are made beforehand; nothing goes over a network or to disk.
     Enroll(Enroll),
+    /// What a bridge between stations and an RA costs: `csms-bridge` as a process of its own, loaded from this one with
+    /// exchanges of one frame each way and one HTTP request, or only with stations that stay.
+    Bridge(bridge::Args),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -61,8 +65,11 @@ enum Peer {
 /// # Errors
 /// [`Failure::Operation`] where an enrolment fails or the system does not tell the CPU time.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let What::Enroll(enroll) = &args.what;
-    measure(enroll).map_err(Failure::Operation)
+    match &args.what {
+        What::Enroll(enroll) => measure(enroll),
+        What::Bridge(args) => bridge::run(args),
+    }
+    .map_err(Failure::Operation)
 }
 
 fn measure(args: &Enroll) -> anyhow::Result<()> {
