@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     Failure,
     decode::text::printable,
+    link,
     report::Report,
     station::{self, Operations, Print},
 };
@@ -239,6 +240,7 @@ impl Scene {
             reason: None,
             root: None,
             crl_issuer: None,
+            security: link::SecurityArgs::default(),
             operations: Operations::parse([operations]).map_err(anyhow::Error::msg)?,
         })
     }

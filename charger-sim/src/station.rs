@@ -28,7 +28,7 @@ use serde_json::json;
 use crate::{
     Failure,
     decode::text::printable,
-    link::{self, Clock, Event, Link},
+    link::{self, Clock, Event, Link, SecurityArgs},
     report::Report,
     transcript::ExchangeTraffic,
 };
@@ -43,7 +43,7 @@ use task::Task;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = operation::AFTER_HELP)]
 pub struct Args {
-    /// Where the CSMS is, without the identity: ws://HOST:PORT/PATH.
+    /// Where the CSMS is, without the identity: ws://HOST:PORT/PATH, or wss:// with --tls-trust.
     #[arg(long, value_name = "URL")]
     pub csms: String,
     /// The station's OCPP identity.
@@ -126,6 +126,9 @@ pub struct Args {
     /// Write what came out as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// What the station proves itself with at the CSMS.
+    #[command(flatten)]
+    pub security: SecurityArgs,
     /// What to do.
     #[command(flatten)]
     pub operations: Operations,
@@ -134,6 +137,11 @@ pub struct Args {
 impl Args {
     /// A flag that no operation looks at is a mistake.
     fn check(&self) -> anyhow::Result<()> {
+        let is_tls = self.csms.starts_with("wss:");
+        anyhow::ensure!(
+            is_tls == self.security.tls_trust.is_some(),
+            "--csms wss://… and --tls-trust go together"
+        );
         let certificates = &["enroll", "certify", "update"][..];
         let profiles = &["enroll", "certify", "csr", "update", "template"][..];
         for (given, flag, of) in [
@@ -242,6 +250,7 @@ pub async fn run_until(
     let seen = Arc::new(Mutex::new(Seen::default()));
     let task = Task::new(args, Arc::clone(&seen), Arc::clone(&print), clock).map_err(Failure::Input)?;
     let mut config = link::Config::new(args.csms.clone(), args.id.clone());
+    config.security = args.security.read().map_err(Failure::Input)?;
     config.versions = args
         .ocpp
         .map_or_else(|| Version::ALL.to_vec(), |version| vec![version]);

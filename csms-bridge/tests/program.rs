@@ -89,3 +89,90 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_whose_fault_it_is() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn hash_password_prints_what_the_list_of_stations_keeps_and_never_the_password() {
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut child = bridge()
+            .arg("hash-password")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, line, _) = run(&["--iterations", "1000"], b"a-password-of-16\n");
+    assert_eq!(code, 0);
+    assert!(
+        line.starts_with("password = \"$pbkdf2-sha256$i=1000,l=32$") && line.ends_with("\"\n"),
+        "{line}"
+    );
+    assert!(!line.contains("a-password"));
+    let key = b"000102030405060708090a0b0c0d0e0fFFFFFFFF\n";
+    assert_eq!(run(&["--hex", "--iterations", "1000"], key).0, 0);
+    for (arguments, input, says) in [
+        (&[][..], &b""[..], "one line"),
+        (&[], b"\n", "one line"),
+        (&[], b"a\nb\n", "one line"),
+        (&["--hex"], b"0001", "32 to 40"),
+        (&["--hex"], b"a-password-of-16-and-more-letters-xx", "32 to 40"),
+        (&["--iterations", "999"], b"x", "999"),
+    ] {
+        let (code, line, said) = run(arguments, input);
+        assert_eq!((code, line.as_str()), (2, ""));
+        assert!(said.contains(says) && !said.contains("a-password"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_tls_or_of_the_stations_that_cannot_be_used_is_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let empty = file("empty.pem", "");
+    let list = file("stations.toml", "[CS-1]\npassword = 'hunter2'\n");
+    let route = "default=http://127.0.0.1:9/cmp";
+    let common = [
+        "serve",
+        "--store",
+        "memory",
+        "--route",
+        route,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    for (arguments, says) in [
+        (
+            vec!["--tls-cert", "/nowhere.pem", "--tls-key", "/nowhere.key"],
+            "/nowhere.pem: No such file",
+        ),
+        (
+            vec!["--tls-cert", empty.as_str(), "--tls-key", empty.as_str()],
+            "empty.pem: holds no certificate",
+        ),
+        (
+            vec!["--security-profile", "1", "--stations", list.as_str()],
+            "stations.toml line 2: not what `csms-bridge hash-password` prints",
+        ),
+        (vec!["--security-profile", "2"], "--tls-cert"),
+        (vec!["--security-profile", "9"], "one of 1, 2 and 3"),
+    ] {
+        let output = bridge().args(common).args(&arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(says), "{arguments:?}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

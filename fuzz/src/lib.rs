@@ -3,6 +3,7 @@
 
 mod binding;
 mod binding_sequence;
+mod bridge_header;
 mod client_sequence;
 mod envelope;
 mod keys;
@@ -13,6 +14,7 @@ mod splice;
 
 pub use binding::{binding_csms, binding_station};
 pub use binding_sequence::binding_sequence;
+pub use bridge_header::bridge_header;
 pub use client_sequence::client_sequence;
 pub use envelope::enveloped_data;
 pub use keys::{private_key, public_key};

@@ -3,6 +3,7 @@
 mod args;
 mod boot;
 mod carrier;
+mod security;
 mod session;
 
 use std::net::IpAddr;
@@ -13,12 +14,13 @@ use std::time::{Duration, Instant};
 use cmp_binding::Envelope;
 use ocpp_rpc::ws::{self, ClientOptions, CloseCode, Connection};
 use ocpp_rpc::{Backoff, Frame, Version, data_transfer, frame};
-use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
 pub use args::LinkArgs;
 pub use boot::{BootStatus, Identification};
 pub use carrier::{Carrier, Step};
+use security::Socket;
+pub use security::{Security, SecurityArgs};
 use session::Session;
 
 use crate::transcript::{Direction, Traffic, Transcript, Transfer};
@@ -26,7 +28,7 @@ use crate::transcript::{Direction, Traffic, Transcript, Transfer};
 /// What a link is to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `ws://host:port/path`, without the identity.
+    /// `ws://host:port/path` or `wss://…`, without the identity.
     pub csms: String,
     /// The station's identity, the last segment of the URL.
     pub id: String,
@@ -44,6 +46,8 @@ pub struct Config {
     pub source: Option<IpAddr>,
     /// Limits and times of the socket.
     pub limits: ws::Limits,
+    /// What the station proves itself with.
+    pub security: Security,
 }
 
 impl Config {
@@ -61,6 +65,7 @@ impl Config {
             call_timeout: Duration::from_secs(30),
             source: None,
             limits: ws::Limits::default(),
+            security: Security::default(),
         }
     }
 }
@@ -245,10 +250,7 @@ impl<C: Carrier, O: Observer> Link<C, O> {
     }
 
     /// One attempt to connect.
-    async fn connect(
-        &mut self,
-        stop: Stop<'_>,
-    ) -> Result<ControlFlow<(), Result<Connection<TcpStream>, ws::Error>>, Error> {
+    async fn connect(&mut self, stop: Stop<'_>) -> Result<ControlFlow<(), Result<Socket, ws::Error>>, Error> {
         let url = ws::station_url(&self.config.csms, &self.config.id);
         let options = ClientOptions {
             versions: self.config.versions.clone(),
@@ -256,7 +258,8 @@ impl<C: Carrier, O: Observer> Link<C, O> {
             limits: self.config.limits.clone(),
             ..ClientOptions::default()
         };
-        let attempt = async { ws::connect(&url, &options).await };
+        let (security, id) = (self.config.security.clone(), self.config.id.clone());
+        let attempt = async { security.connect(&url, &id, options).await };
         let ControlFlow::Continue(result) = self.carry_on_until(attempt, stop).await else {
             return Ok(ControlFlow::Break(()));
         };
@@ -299,7 +302,7 @@ impl<C: Carrier, O: Observer> Link<C, O> {
     /// accepted the station.
     async fn serve(
         &mut self,
-        mut connection: Connection<TcpStream>,
+        mut connection: Socket,
         mut stop: Stop<'_>,
     ) -> Result<(ControlFlow<(), String>, bool), Error> {
         let version = connection.version();
@@ -344,7 +347,7 @@ impl<C: Carrier, O: Observer> Link<C, O> {
     }
 
     /// Lets the carrier send what still waits, for a moment: acknowledgements mostly.
-    async fn take_leave(&mut self, session: &mut Session, connection: &mut Connection<TcpStream>) {
+    async fn take_leave(&mut self, session: &mut Session, connection: &mut Socket) {
         let leave = async {
             loop {
                 let is_last = self.carrier.flush(self.clock.now());
@@ -370,11 +373,7 @@ impl<C: Carrier, O: Observer> Link<C, O> {
         }
     }
 
-    async fn transmit(
-        &mut self,
-        session: &mut Session,
-        connection: &mut Connection<TcpStream>,
-    ) -> Result<(), ws::Error> {
+    async fn transmit(&mut self, session: &mut Session, connection: &mut Socket) -> Result<(), ws::Error> {
         while let Some(text) = session.poll_transmit(&mut self.carrier, self.clock.now()) {
             self.watch(Direction::Sent, &text);
             connection.send(text).await?;

@@ -149,3 +149,86 @@ pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=32).contains(&name.len()) && name.bytes().all(allowed)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    /// What is wrong with these settings; empty if nothing is.
+    fn wrong(settings: &str) -> String {
+        let text = format!("{settings}\n[routes.default]\nurls = ['http://ra/']\n");
+        let config = toml::from_str::<Config>(&text).map_err(|error| error.to_string());
+        match config.map(|config| config.check()) {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn a_profile_that_its_listener_cannot_keep_is_refused_with_a_cure() {
+        let tls = "[tls]\ncert = 'c'\nkey = 'k'";
+        let list = "[access]\nstations = 's'\norganizations = []";
+        for (settings, says) in [
+            (format!("security_profile = 4\n{tls}"), "1, 2 or 3"),
+            (format!("security_profile = 1\n{tls}\n{list}"), "make it 2"),
+            (format!("security_profile = 2\n{list}"), "--tls-cert"),
+            (format!("security_profile = 3\n{list}"), "--tls-cert"),
+            (format!("security_profile = 3\n{tls}\n{list}"), "--tls-client-ca"),
+            (
+                format!("security_profile = 3\n{tls}\nclient_auth = 'optional'\nclient_cas = ['a']\n{list}"),
+                "it is profile 2",
+            ),
+            (format!("{tls}\nclient_cas = ['a']"), "client_auth"),
+            (format!("{tls}\ncrls = ['a']"), "client_auth"),
+            ("[tls]\ncert = 'c'\nkey = ''".into(), "--tls-key"),
+            ("security_profile = 1".into(), "--stations"),
+            (
+                format!("security_profile = 3\n{tls}\nclient_cas = ['a']"),
+                "--organization",
+            ),
+            ("[access]\nprotection_serials = 'log'".into(), "--stations"),
+            ("[access]\nmax_password_checks = 0".into(), "at least 1"),
+            (
+                "[access]\noperations = ['enroll']".into(),
+                "no kind of CMP message",
+            ),
+            (
+                "[listeners.default]\nlisten = '[::1]:1'".into(),
+                "listener default",
+            ),
+            ("[listeners.Feld]\nlisten = '[::1]:1'".into(), "a-z"),
+            (
+                "security_profile = 1\n[access]\nstations = 's'\n[listeners.field]\nlisten = '[::1]:1'"
+                    .into(),
+                "put them into [listeners.NAME]",
+            ),
+        ] {
+            let said = wrong(&settings);
+            assert!(said.contains(says), "{settings}\n→ {said}");
+        }
+        for settings in [
+            format!("security_profile = 2\n{tls}\n{list}"),
+            format!("security_profile = 3\n{tls}\nmanufacturer_cas = ['a']\n{list}"),
+            tls.to_owned(),
+            "[listeners.field]\nlisten = '[::1]:1'".into(),
+        ] {
+            assert_eq!(wrong(&settings), "", "{settings}");
+        }
+    }
+
+    #[test]
+    fn named_listeners_take_the_place_of_the_simple_one_unless_that_is_given() {
+        let named = "[listeners.a]\nlisten = '[::1]:1'\n[listeners.b]\nlisten = '[::1]:2'";
+        for (settings, names) in [
+            (String::new(), &["default"][..]),
+            (named.into(), &["a", "b"]),
+            (format!("listen = '[::1]:3'\n{named}"), &["default", "a", "b"]),
+        ] {
+            let config: Config = toml::from_str(&settings).unwrap();
+            let found = config.each_listener();
+            let found: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(found, names);
+        }
+    }
+}
