@@ -61,7 +61,7 @@ async fn a_certificate_lets_in_whom_its_cn_and_o_name_in_both_versions_of_tls() 
     let files = Files::make();
     let list = files.write(
         "stations.toml",
-        "[CS-1]\n[CS-2]\n[CS-3]\nserial_number = 'CS-1'\n",
+        "[CS-1]\n[CS-2]\n[Model-X]\n[CS-3]\nserial_number = 'CS-1'\n",
     );
     let access = format!("stations = '{list}'");
     let (bridge, _ra) = profile_3(&files, &access, "crls = ['{}/revoked.crl']").await;
@@ -83,6 +83,8 @@ async fn a_certificate_lets_in_whom_its_cn_and_o_name_in_both_versions_of_tls() 
             ("idevid", "CS-1", pending()),
             ("idevid-2", "CS-2", pending()),
             ("idevid", "CS-2", Taken::Refused(401)),
+            // Its CN is a model; its serialNumber is what counts.
+            ("idevid", "Model-X", Taken::Refused(401)),
             // Of a CA that nobody knows, for another use.
             ("forged", "CS-1", alert("UnknownCA")),
             ("server", "CS-1", alert("UnsupportedCertificate")),

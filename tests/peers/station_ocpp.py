@@ -1,11 +1,14 @@
 """A charging station made of the Python package `ocpp`, with an HTTP face for CMP clients.
 
     station_ocpp.py --csms ws://HOST:PORT/PATH --id ID --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT
+        [--trust FILE] [--password PASSWORD]
 """
 
 import argparse
 import asyncio
+import base64
 import json
+import ssl
 
 import websockets
 from ocpp.routing import on
@@ -80,11 +83,19 @@ async def main():
     parser.add_argument("--mode", choices=["push", "pull"], default="push")
     parser.add_argument("--listen", required=True)
     parser.add_argument("--route", default="default")
+    parser.add_argument("--trust", help="anchors of the CSMS's TLS certificate (PEM), for wss://")
+    parser.add_argument("--password", help="for HTTP Basic authentication")
     parser.add_argument("--piece", type=int, default=900, help="bytes of DER in a call")
     arguments = parser.parse_args()
 
     url = f"{arguments.csms.rstrip('/')}/{arguments.id}"
-    async with websockets.connect(url, subprotocols=[f"ocpp{arguments.ocpp}"]) as socket:
+    options = {}
+    if arguments.trust:
+        options["ssl"] = ssl.create_default_context(cafile=arguments.trust)
+    if arguments.password:
+        credentials = base64.b64encode(f"{arguments.id}:{arguments.password}".encode()).decode()
+        options["additional_headers"] = {"Authorization": f"Basic {credentials}"}
+    async with websockets.connect(url, subprotocols=[f"ocpp{arguments.ocpp}"], **options) as socket:
         station = STATIONS[arguments.ocpp](arguments.id, socket)
         carrier = binding.Pull(arguments.piece)
         if arguments.mode == "push":

@@ -145,14 +145,20 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal, such as `HUP`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {}", self.name);
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has.
     #[track_caller]
     #[must_use]
     pub fn terminate(self) -> Finished {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill {}", self.name);
+        self.signal("TERM");
         self.finish()
     }
 

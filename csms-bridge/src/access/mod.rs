@@ -82,8 +82,8 @@ pub(crate) enum Denied {
     Throttled,
     #[error("too many passwords wait to be checked")]
     Busy,
-    #[error("CN of the certificate is not the station's identity or serial number")]
-    OtherCommonName,
+    #[error("the certificate names another station: CN (of a manufacturer: serialNumber) is not its identity or serial number")]
+    OtherStation,
     #[error("O of the certificate is none of access.organizations")]
     OtherOrganization,
     #[error("the certificate has expired")]
@@ -115,6 +115,7 @@ pub(crate) enum Forbidden {
 
 /// What a station shows.
 pub(crate) struct Shown<'a> {
+    /// What counts as its address.
     pub(crate) address: IpAddr,
     pub(crate) identity: &'a str,
     pub(crate) certificate: Option<&'a ClientCertificate>,
@@ -181,16 +182,14 @@ impl Access {
         let expected = station
             .and_then(|station| station.serial_number.as_deref())
             .unwrap_or(identity);
-        let is_named = |name: &Option<String>| name.as_deref() == Some(expected);
-        let named = match certificate.issuer {
-            Issuer::Operator => is_named(&certificate.common_name),
-            // IEEE 802.1AR puts the serial number into an attribute of that name; OCPP's own rule is CN.
-            Issuer::Manufacturer => {
-                is_named(&certificate.common_name) || is_named(&certificate.subject_serial_number)
-            }
+        // IEEE 802.1AR puts the serial number into an attribute of that name, and what it likes into CN.
+        let name = match (certificate.issuer, &certificate.subject_serial_number) {
+            (Issuer::Manufacturer, Some(serial_number)) => Some(serial_number),
+            _ => certificate.common_name.as_ref(),
         };
+        let named = name.is_some_and(|name| name == expected);
         if !named {
-            return Err(Denied::OtherCommonName);
+            return Err(Denied::OtherStation);
         }
         if certificate.issuer == Issuer::Operator
             && !self.is_organization(certificate.organization.as_deref())

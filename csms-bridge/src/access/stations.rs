@@ -19,7 +19,7 @@ pub(crate) struct Stations(HashMap<String, Station>);
 pub(crate) struct Station {
     /// Verifier of its password.
     pub(super) password: Option<PasswordVerifier>,
-    /// What its certificates call it, where that is not the identity: CN, in manufacturer certificates also serialNumber.
+    /// What its certificates call it, where that is not the identity: CN, in manufacturer certificates serialNumber.
     pub(super) serial_number: Option<String>,
     /// Serial numbers of the certificates that its messages may be protected by.
     pub(super) certificate_serials: Vec<Serial>,

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, debug, field, info_span, warn};
 use super::{
     Listener, Listeners, Stream, Terms,
     client_certificate::ClientCertificate,
-    room::{Full, Place, Room},
+    room::{Full, Place, Room, source},
 };
 use crate::{
     Config, StationKey,
@@ -119,7 +119,7 @@ impl Door {
         };
         Span::current().record("station", field::display(&key));
         let shown = Shown {
-            address,
+            address: source(address),
             identity: &key.identity,
             certificate: certificate.as_ref(),
             basic: handshake.basic_auth(),
