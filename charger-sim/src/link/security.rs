@@ -112,28 +112,24 @@ impl Security {
                 .headers
                 .push(Header::new("Authorization", value.as_bytes())?);
         }
-        let open = self.open(url);
-        let stream = timeout(options.limits.handshake_timeout, open)
+        let stream = ws::connect_tcp(url, &options).await?;
+        let stream = self.secure(url, stream);
+        let stream = timeout(options.limits.handshake_timeout, stream)
             .await
-            .map_err(|_| ws::Error::TimedOut("connecting"))??;
+            .map_err(|_| ws::Error::TimedOut("TLS handshake"))??;
         ws::connect_over(stream, url, &options).await
     }
 
-    async fn open(&self, url: &str) -> Result<Box<dyn Io>, ws::Error> {
+    /// TLS, where the URL says so.
+    async fn secure(&self, url: &str, stream: TcpStream) -> Result<Box<dyn Io>, ws::Error> {
         let uri: Uri = url.parse().map_err(|_| ws::Error::Url)?;
+        if uri.scheme_str() == Some("ws") {
+            return Ok(Box::new(stream));
+        }
         let host = uri.host().ok_or(ws::Error::Url)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (tls, port) = match (uri.scheme_str(), &self.tls) {
-            (Some("ws"), _) => (None, 80),
-            (Some("wss"), Some(tls)) => (Some(tls), 443),
-            _ => return Err(ws::Error::Url),
-        };
-        let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(port))).await?;
-        stream.set_nodelay(true)?;
-        let Some(tls) = tls else {
-            return Ok(Box::new(stream));
-        };
         let name = ServerName::try_from(host).map_err(|_| ws::Error::Url)?;
+        let tls = self.tls.as_ref().ok_or(ws::Error::Url)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
         Ok(Box::new(stream))
     }

@@ -82,7 +82,9 @@ pub(crate) enum Denied {
     Throttled,
     #[error("too many passwords wait to be checked")]
     Busy,
-    #[error("the certificate names another station: CN (of a manufacturer: serialNumber) is not its identity or serial number")]
+    #[error(
+        "the certificate names another station: CN (of a manufacturer: serialNumber) is not its identity or serial number"
+    )]
     OtherStation,
     #[error("O of the certificate is none of access.organizations")]
     OtherOrganization,

@@ -73,22 +73,37 @@ pub fn station_url(base: &str, identity: &str) -> String {
     format!("{}/{}", base.trim_end_matches('/'), percent_encode(identity))
 }
 
-/// Connects to a `ws://` URL. For `wss://`, connect TLS and use [`connect_over`].
+/// Connects to a `ws://` URL. For `wss://`, put TLS over [`connect_tcp`] and use [`connect_over`].
 ///
 /// # Errors
 /// [`Error::Refused`] with the HTTP status, [`Error::NoCommonSubprotocol`], [`Error::TimedOut`] or those of the socket.
 pub async fn connect(url: &str, options: &ClientOptions) -> Result<Connection<TcpStream>, Error> {
-    let uri: Uri = url.parse().map_err(|_| Error::Url)?;
-    if uri.scheme_str() != Some("ws") {
-        return Err(Error::Url);
+    match url.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("ws") => {
+            connect_over(connect_tcp(url, options).await?, url, options).await
+        }
+        _ => Err(Error::Url),
     }
+}
+
+/// The TCP connection below a `ws://` or `wss://` URL.
+///
+/// # Errors
+/// [`Error::Url`], [`Error::TimedOut`] or those of the socket.
+pub async fn connect_tcp(url: &str, options: &ClientOptions) -> Result<TcpStream, Error> {
+    let uri: Uri = url.parse().map_err(|_| Error::Url)?;
+    let port = match uri.scheme_str() {
+        Some("ws") => 80,
+        Some("wss") => 443,
+        _ => return Err(Error::Url),
+    };
     let host = uri
         .host()
         .ok_or(Error::Url)?
         .trim_start_matches('[')
         .trim_end_matches(']')
         .to_string();
-    let port = uri.port_u16().unwrap_or(80);
+    let port = uri.port_u16().unwrap_or(port);
     let stream = timeout(
         options.limits.handshake_timeout,
         dial((&host, port), options.source),
@@ -96,7 +111,7 @@ pub async fn connect(url: &str, options: &ClientOptions) -> Result<Connection<Tc
     .await
     .map_err(|_| Error::TimedOut("connecting"))??;
     stream.set_nodelay(true)?;
-    connect_over(stream, url, options).await
+    Ok(stream)
 }
 
 /// A connection to the first address that takes one, from `source` if it is said.

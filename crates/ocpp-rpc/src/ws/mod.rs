@@ -9,7 +9,7 @@ mod error;
 mod identity;
 mod server;
 
-pub use client::{ClientOptions, Header, connect, connect_over, station_url};
+pub use client::{ClientOptions, Header, connect, connect_over, connect_tcp, station_url};
 pub use connection::{CloseCode, Connection, Progress};
 pub use error::Error;
 pub use identity::{
