@@ -101,7 +101,7 @@ impl LabRa {
     #[must_use]
     pub fn serve_in_front(&self, folder: &Path, upstream: &str, options: &[&str]) -> Program {
         let (manufacturer, root) = (self.file("manufacturer-ca.pem"), self.file("root.pem"));
-        let trust = ["--trusted", &manufacturer, "--upstream-trusted", &root];
+        let trust = ["--manufacturer", &manufacturer, "--upstream-signer", &root];
         serve_in_front(folder, upstream, &[&trust, options].concat())
     }
 

@@ -79,8 +79,9 @@ pub(crate) enum Command {
     ///
     /// With --role ra it is an RA in front of another CMP server. DIR is then a folder that `issue --ra` made. Requests are
     /// checked as by a CA (protection, proof of possession, profile), then passed on; a request that fails is answered
-    /// here. Of the other options only --config, --keygen, --secret, --manufacturer and --max-clock-skew count, and there are no
-    /// paths for profiles.
+    /// here. With --approve person they wait here for that. Nested messages of an RA in front are taken. A revoked signer
+    /// is noticed with --crl. Options and keys of the configuration that only a CA can obey are refused, and the other way
+    /// round.
     Serve(ServeArgs),
     /// Answer the files of an RA: each message in DIR2/outbox into DIR2/inbox, in order, once.
     ///
@@ -149,13 +150,13 @@ pub(crate) enum Command {
     },
     /// List the requests that wait for a person: number, seconds since when, body, subject.
     Pending {
-        /// Folder that `init` made.
+        /// Folder that `init` made, or that of an RA.
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
     },
     /// Grant a request that waits: its requester gets the certificate when it polls.
     Approve {
-        /// Folder that `init` made.
+        /// Folder that `init` made, or that of an RA.
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
         /// Its number, as `pending` shows it.
@@ -164,7 +165,7 @@ pub(crate) enum Command {
     },
     /// Refuse a request that waits: its requester is told so when it polls.
     Deny {
-        /// Folder that `init` made.
+        /// Folder that `init` made, or that of an RA.
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
         /// Its number, as `pending` shows it.
@@ -278,6 +279,22 @@ pub(crate) enum KeyGenerationArg {
     Refuse,
     /// Keys are made.
     Allow,
+}
+
+impl PolicyArgs {
+    /// The first option that is given and that only a CA can obey.
+    pub(crate) fn given_for_ca(&self) -> Option<&'static str> {
+        let all = [
+            ("--poll-after", self.poll_after.is_some()),
+            ("--delay", !self.delay.is_empty()),
+            ("--implicit-confirm", self.implicit_confirm.is_some()),
+            ("--confirm-wait", self.confirm_wait.is_some()),
+            ("--days", self.days.is_some()),
+            ("--initial", self.initial.is_some()),
+        ];
+        all.into_iter()
+            .find_map(|(name, is_given)| is_given.then_some(name))
+    }
 }
 
 /// A serial number: the content of its INTEGER.

@@ -4,7 +4,7 @@ use cmp_message::{crypto::KeyAlgorithm, mac::Secret};
 use der::pem::{self, LineEnding};
 use lab_ra::{
     Approval, ConfigFile, Credential, ImplicitConfirm, InitialCertificate, KeyGeneration, Pki, PkiError,
-    PollAfter, Ra, RaConfig, RaService, RevocationReason, Store,
+    PollAfter, Ra, RaConfig, RaIdentity, RaService, RevocationReason, Spool, Store, answer_spool,
     http::{self, unix_now_s},
     read_certificates,
 };
@@ -24,7 +24,7 @@ use x509_cert::name::Name;
 use crate::{
     Failure,
     cli::{ApproveArg, ImplicitConfirmArg, KeyGenerationArg, PolicyArgs, ServeArgs, SpoolArgs},
-    forward::{RoleArg, answer_spool},
+    forward::RoleArg,
 };
 
 pub(crate) fn init(state: &Path, algorithm: KeyAlgorithm) -> Result<(), Failure> {
@@ -90,7 +90,7 @@ pub(crate) fn roll_over(state: &Path) -> Result<(), Failure> {
 }
 
 pub(crate) fn pending(state: &Path) -> Result<(), Failure> {
-    let (_, store) = open(state)?;
+    let store = open_either(state)?;
     let now_s = unix_now_s();
     let mut stdout = io::stdout().lock();
     for one in store.pending_requests()? {
@@ -102,19 +102,31 @@ pub(crate) fn pending(state: &Path) -> Result<(), Failure> {
 }
 
 pub(crate) fn approve(state: &Path, number: u64) -> Result<(), Failure> {
-    let (_, store) = open(state)?;
+    let store = open_either(state)?;
     store.approve(number)?.then_some(()).ok_or(Failure::NotPending)
 }
 
 pub(crate) fn deny(state: &Path, number: u64, why: &str) -> Result<(), Failure> {
-    let (_, store) = open(state)?;
+    let store = open_either(state)?;
     store.deny(number, why)?.then_some(()).ok_or(Failure::NotPending)
 }
 
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Failure> {
     let server = match args.role {
-        RoleArg::Ca => Server::Ca(Arc::new(Mutex::new(ra(&args.state, &args.policy)?))),
-        RoleArg::Ra => Server::Ra(args.forward.service(&args.state, config(&args.policy)?.0)?),
+        RoleArg::Ca => {
+            if let Some(option) = args.forward.given() {
+                return Err(Failure::WrongRole(option, "ca"));
+            }
+            Server::Ca(Arc::new(Mutex::new(ra(&args.state, &args.policy)?)))
+        }
+        RoleArg::Ra => {
+            let (config, others) = config(&args.policy)?;
+            let option = args.policy.given_for_ca().or(others.for_ca_alone);
+            if let Some(option) = option {
+                return Err(Failure::WrongRole(option, "ra"));
+            }
+            Server::Ra(args.forward.service(&args.state, config)?)
+        }
     };
     Runtime::new()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -148,27 +160,38 @@ enum Server {
 
 pub(crate) fn spool(args: &SpoolArgs) -> Result<(), Failure> {
     let mut ra = ra(&args.state, &args.policy)?;
-    let count = answer_spool(&mut ra, &args.spool)?;
+    let count = answer_spool(&mut ra, &Spool::open(&args.spool)?, unix_now_s())?;
     say(format_args!("answered: {count}"))
 }
 
 /// An RA with its CA.
 fn ra(state: &Path, policy: &PolicyArgs) -> Result<Ra, Failure> {
     let (pki, store) = open(state)?;
-    let (config, initial) = config(policy)?;
-    if let Some(initial) = initial {
+    let (config, others) = config(policy)?;
+    if let Some(initial) = others.initial {
         issue_initial(&pki, &store, &initial)?;
     }
     Ok(Ra::new(pki, config, store)?)
 }
 
+/// What a configuration file says beside a [`RaConfig`].
+#[derive(Default)]
+struct Others {
+    initial: Option<InitialCertificate>,
+    for_ca_alone: Option<&'static str>,
+}
+
 /// The configuration file with the options before it.
-fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), Failure> {
-    let (mut config, mut initial) = match &args.config {
-        None => (RaConfig::default(), None),
+fn config(args: &PolicyArgs) -> Result<(RaConfig, Others), Failure> {
+    let (mut config, mut others) = match &args.config {
+        None => (RaConfig::default(), Others::default()),
         Some(file) => {
             let file = ConfigFile::read(file)?;
-            (file.ra, file.initial)
+            let others = Others {
+                initial: file.initial,
+                for_ca_alone: file.for_ca_alone,
+            };
+            (file.ra, others)
         }
     };
     match args.implicit_confirm {
@@ -214,12 +237,12 @@ fn config(args: &PolicyArgs) -> Result<(RaConfig, Option<InitialCertificate>), F
         config.registration_authorities.extend(read_certificates(file)?);
     }
     if let (Some(out), Some(subject)) = (&args.initial, &args.initial_subject) {
-        initial = Some(InitialCertificate {
+        others.initial = Some(InitialCertificate {
             subject: subject.clone(),
             out: out.clone(),
         });
     }
-    Ok((config, initial))
+    Ok((config, others))
 }
 
 fn issue_initial(pki: &Pki, store: &Store, initial: &InitialCertificate) -> Result<(), Failure> {
@@ -240,6 +263,15 @@ fn save(credential: &Credential, out: &Path) -> Result<(), Failure> {
 /// A state folder: only one that `init` made gets a database.
 fn open(state: &Path) -> Result<(Pki, Store), PkiError> {
     Ok((Pki::load(state)?, Store::open(&state.join("state.sqlite"))?))
+}
+
+/// The database of a state folder, be it one of a CA or of an RA in front of one.
+fn open_either(state: &Path) -> Result<Store, PkiError> {
+    if !state.join("cert.pem").exists() {
+        return Ok(open(state)?.1);
+    }
+    RaIdentity::load(state)?;
+    Ok(Store::open(&state.join("state.sqlite"))?)
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {

@@ -79,6 +79,8 @@ pub struct ConfigFile {
     pub ra: RaConfig,
     /// A certificate that is made when the server starts.
     pub initial: Option<InitialCertificate>,
+    /// A key that it has and that only a CA can obey: an RA in front of one cannot.
+    pub for_ca_alone: Option<&'static str>,
 }
 
 /// A certificate with its key for somebody who is to begin with one, as if handed over by an authenticated path.
@@ -215,6 +217,7 @@ struct InitialText {
 
 impl Text {
     fn check(self, folder: &Path) -> Result<ConfigFile, ConfigError> {
+        let for_ca_alone = self.for_ca_alone();
         let mut ra = RaConfig::default();
         self.choose(&mut ra);
         check_range("confirm_wait_s", ra.confirm_wait_s, 0..=YEAR_S)?;
@@ -259,7 +262,31 @@ impl Text {
         Ok(ConfigFile {
             ra,
             initial: initial.transpose()?,
+            for_ca_alone,
         })
+    }
+
+    fn for_ca_alone(&self) -> Option<&'static str> {
+        let profiles = [&self.default_profile].into_iter().chain(self.profile.values());
+        let has = |what: fn(&ProfileText) -> bool| profiles.clone().any(what);
+        let all = [
+            ("implicit_confirm", self.implicit_confirm.is_some()),
+            ("confirm_wait_s", self.confirm_wait_s.is_some()),
+            ("poll_grace_s", self.poll_grace_s.is_some()),
+            ("ca_pubs_under_signature", self.ca_pubs_under_signature.is_some()),
+            ("poll", self.poll.is_some()),
+            (
+                "header.fresh_sender_nonce",
+                self.header.fresh_sender_nonce.is_some(),
+            ),
+            ("crl.lifetime_s", self.crl.lifetime_s.is_some()),
+            ("crl.distribution_point", self.crl.distribution_point.is_some()),
+            ("days", has(|profile| profile.days.is_some())),
+            ("ext_key_usages", has(|profile| profile.ext_key_usages.is_some())),
+            ("initial", self.initial.is_some()),
+        ];
+        all.into_iter()
+            .find_map(|(name, is_given)| is_given.then_some(name))
     }
 
     /// What needs no check before it is chosen.

@@ -10,6 +10,7 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cmp_http::{PKIXCMP, is_pkixcmp};
 use http_body_util::LengthLimitError;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -49,7 +50,6 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest time that open requests may take to end when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-pub(crate) const PKIXCMP: &str = "application/pkixcmp";
 const PKIX_CRL: &str = "application/pkix-crl";
 
 /// Serves `ra` on `listener` until `stop` is ready and the open requests are answered.
@@ -184,11 +184,17 @@ async fn answer(State(ra): State<Arc<Mutex<Ra>>>, request: Request) -> Response 
 
 async fn forward(State(service): State<RaService>, request: Request) -> Response {
     match read(request).await {
-        Ok((endpoint, _)) if endpoint.profile().is_some() => no_profile(),
-        Ok((endpoint, message)) => match service.handle(endpoint, message.into()).await {
-            Some(answer) => pkixcmp(answer),
-            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        },
+        Ok((endpoint, message)) => {
+            if let Some(profile) = endpoint.profile()
+                && !service.has_profile(profile.to_owned()).await
+            {
+                return no_profile();
+            }
+            match service.handle(endpoint, message.into()).await {
+                Some(answer) => pkixcmp(answer),
+                None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
         Err(response) => response,
     }
 }
@@ -258,12 +264,6 @@ fn not_allowed(allowed: &'static str) -> Response {
 
 fn lock(ra: &Mutex<Ra>) -> MutexGuard<'_, Ra> {
     ra.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The media type may have parameters, and is written in any case.
-pub(crate) fn is_pkixcmp(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case(PKIXCMP)
 }
 
 /// The time of this machine in seconds since 1970.

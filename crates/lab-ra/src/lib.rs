@@ -30,10 +30,13 @@ pub use config_file::{ConfigError, ConfigFile, InitialCertificate, body_type, re
 pub use endpoint::Endpoint;
 pub use pki::{Authority, Credential, Pki, PkiError, RaIdentity, RootUpdate};
 pub use profile::{BadSubjectRule, Profile, SubjectAttribute};
-pub use ra::{Asked, Batch, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Ra, Step, Ticket};
+pub use ra::{
+    Asked, Batch, BatchInFront, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Ra, Step, Ticket,
+    WithoutCrl,
+};
 pub use revocation_reason::{RevocationReason, UnknownReason};
 pub use store::{CertificateRecord, CertificateStatus, PendingRequest, RevokeError, Store, StoreError};
 pub use upstream::{
-    Found, HttpUpstream, MAX_RESPONSE_BYTES, RaService, Spool, SpoolError, Tray, Upstream, UpstreamError,
-    UpstreamUrl,
+    AnswerError, CrlFiles, Found, HttpUpstream, MAX_RESPONSE_BYTES, RaService, Spool, SpoolError, Tray,
+    Upstream, UpstreamError, answer_spool,
 };

@@ -6,7 +6,8 @@ mod commands;
 mod forward;
 
 use clap::Parser;
-use lab_ra::{ConfigError, PkiError, RevokeError, SpoolError, StoreError};
+use cmp_http::TlsError;
+use lab_ra::{AnswerError, ConfigError, PkiError, RevokeError, SpoolError, StoreError};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -29,6 +30,10 @@ enum Failure {
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("{0} means nothing with --role {1}")]
+    WrongRole(&'static str, &'static str),
+    #[error("{0}")]
     Arguments(&'static str),
     #[error("no such request waits")]
     NotPending,
@@ -40,11 +45,25 @@ enum Failure {
     Io(#[from] io::Error),
 }
 
+impl From<AnswerError> for Failure {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Spool(error) => Self::Spool(error),
+            AnswerError::Ra(error) => Self::Pki(error),
+            other => Self::Io(io::Error::other(other)),
+        }
+    }
+}
+
 impl Failure {
     /// The exit codes that `--help` names.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Pki(PkiError::SerialNumber) | Self::Config(_) | Self::Arguments(_) => 2,
+            Self::Pki(PkiError::SerialNumber)
+            | Self::Config(_)
+            | Self::Arguments(_)
+            | Self::Tls(_)
+            | Self::WrongRole(..) => 2,
             Self::Pki(
                 PkiError::Exists
                 | PkiError::Io { .. }

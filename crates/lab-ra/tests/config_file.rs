@@ -166,3 +166,29 @@ fn a_secret_is_not_in_what_is_shown_of_a_wrong_file() {
     let error = parse("[[secret]]\nreference = \"r\"\nvalue = \"hunter2\"\nmore = 1").unwrap_err();
     assert!(!format!("{error:?}").contains("SecretText"), "{error:?}");
 }
+
+#[test]
+fn keys_that_only_a_ca_can_obey_are_known() {
+    let of = |text: &str| parse(text).unwrap().for_ca_alone;
+    for (text, key) in [
+        ("implicit_confirm = \"ignore\"", "implicit_confirm"),
+        ("confirm_wait_s = 1", "confirm_wait_s"),
+        ("poll_grace_s = 1", "poll_grace_s"),
+        ("ca_pubs_under_signature = true", "ca_pubs_under_signature"),
+        ("[poll]\npolls = 1\ncheck_after_s = 1", "poll"),
+        ("[header]\nfresh_sender_nonce = true", "header.fresh_sender_nonce"),
+        ("[crl]\nlifetime_s = 1", "crl.lifetime_s"),
+        (
+            "[crl]\ndistribution_point = \"http://x/\"",
+            "crl.distribution_point",
+        ),
+        ("[default_profile]\ndays = 1", "days"),
+        ("[profile.a]\next_key_usages = []", "ext_key_usages"),
+        ("[initial]\nsubject = \"CN=a\"\nout = \"b\"", "initial"),
+    ] {
+        assert_eq!(of(text), Some(key), "{text}");
+    }
+    let both = "approval = \"person\"\nkey_generation = \"allow\"\nmax_transactions = 1\nmac_algorithms = []\n\
+                update_with_same_key = false\n[header]\nmessage_time = true\n[profile.a]\nsubject = [\"CN\"]";
+    assert_eq!(of(both), None);
+}

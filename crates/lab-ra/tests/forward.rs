@@ -464,15 +464,16 @@ fn what_does_not_go_on_with_its_transaction_is_refused_here() {
 #[test]
 fn whatever_fails_behind_reaches_the_end_entity_as_an_error_of_the_ra() {
     use UpstreamError as E;
+    use cmp_http::Error;
     let cases = [
-        (E::Unreachable, PkiFailure::SystemUnavail),
-        (E::Timeout, PkiFailure::SystemUnavail),
-        (E::BrokeOff, PkiFailure::SystemUnavail),
-        (E::Status(503), PkiFailure::SystemUnavail),
-        (E::Status(404), PkiFailure::SystemFailure),
-        (E::ContentType, PkiFailure::SystemFailure),
-        (E::Empty, PkiFailure::SystemFailure),
-        (E::TooLarge, PkiFailure::SystemFailure),
+        (E::Http(Error::ConnectTimeout), PkiFailure::SystemUnavail),
+        (E::Http(Error::Timeout), PkiFailure::SystemUnavail),
+        (E::Http(Error::BrokeOff), PkiFailure::SystemUnavail),
+        (E::Http(Error::Status(503)), PkiFailure::SystemUnavail),
+        (E::Http(Error::Status(404)), PkiFailure::SystemFailure),
+        (E::Http(Error::ContentType), PkiFailure::SystemFailure),
+        (E::Http(Error::Empty), PkiFailure::SystemFailure),
+        (E::Http(Error::TooLarge), PkiFailure::SystemFailure),
         (E::LackingInBatch, PkiFailure::SystemFailure),
     ];
     for forward in Forward::ALL {

@@ -167,19 +167,7 @@ impl Ra {
     /// Whether the signer of `message` is an RA that speaks for others: with id-kp-cmcRA (RFC 9810 §4.5), from this CA or
     /// by configuration. It was authenticated before.
     pub(super) fn is_ra(&self, now_s: u64, message: &PkiMessage, peer: &Peer) -> bool {
-        let Peer::Signer(signer) = peer else {
-            return false;
-        };
-        if !has_ra_usage(signer) {
-            return false;
-        }
-        let others = message.extra_certs.iter().flatten().skip(1);
-        let others = others.filter_map(|der| Certificate::from_der(der.as_bytes()).ok());
-        let others: Vec<_> = others.collect();
-        let mut request = PathRequest::new(signer, &self.ra_anchors, Some(now_s).into());
-        request.untrusted = &others;
-        request.ext_key_usage = Some(ID_KP_CMC_RA);
-        request.validate(&AwsLc).is_ok()
+        is_ra(now_s, message, peer, &self.ra_anchors)
     }
 
     /// Whether the certificate that protects a request, if it is one of ours, is still good.
@@ -222,12 +210,29 @@ fn sender_nonce<'a>(exchange: &'a Exchange<'_>) -> &'a [u8] {
     nonce.map(|nonce| nonce.as_bytes()).unwrap_or_default()
 }
 
+/// Whether a path leads from the signer of `message`, which was authenticated before, to somebody who makes RAs.
+pub(super) fn is_ra(now_s: u64, message: &PkiMessage, peer: &Peer, anchors: &[Certificate]) -> bool {
+    let Peer::Signer(signer) = peer else {
+        return false;
+    };
+    if !has_ra_usage(signer) {
+        return false;
+    }
+    let others = message.extra_certs.iter().flatten().skip(1);
+    let others = others.filter_map(|der| Certificate::from_der(der.as_bytes()).ok());
+    let others: Vec<_> = others.collect();
+    let mut request = PathRequest::new(signer, anchors, Some(now_s).into());
+    request.untrusted = &others;
+    request.ext_key_usage = Some(ID_KP_CMC_RA);
+    request.validate(&AwsLc).is_ok()
+}
+
 fn has_ra_usage(certificate: &Certificate) -> bool {
     let usages = certificate.ext_key_usage();
     usages.is_some_and(|usages| usages.contains(&ID_KP_CMC_RA))
 }
 
-fn claims_to_be_ra(message: &PkiMessage) -> bool {
+pub(super) fn claims_to_be_ra(message: &PkiMessage) -> bool {
     let signer = message.extra_certs.iter().flatten().next();
     let signer = signer.and_then(|der| Certificate::from_der(der.as_bytes()).ok());
     signer.is_some_and(|signer| has_ra_usage(&signer))

@@ -6,6 +6,7 @@
 
 mod answer;
 mod authenticate;
+mod carried;
 mod carry_out;
 mod check;
 mod confirm;
@@ -20,7 +21,10 @@ mod poll;
 mod refusal;
 mod revoke;
 
-pub use forward::{Asked, Batch, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Step, Ticket};
+pub use forward::{
+    Asked, Batch, BatchInFront, Bundle, Forward, ForwardConfig, Forwarder, OutgoingFile, Step, Ticket,
+    WithoutCrl,
+};
 pub(crate) use refusal::Refusal;
 
 use answer::{Answerer, Reply};

@@ -28,12 +28,11 @@ impl Ra {
         };
         let endpoint = exchange.endpoint.inside();
         let mut answers = Vec::with_capacity(inner.len());
-        for message in &inner {
-            let der = message.to_bytes()?;
+        for (der, message) in &inner {
             answers.push(self.answer_message(&mut Exchange {
                 now_s: exchange.now_s,
                 endpoint: &endpoint,
-                der: &der,
+                der: der.as_bytes(),
                 message,
                 is_vouched: purpose == Purpose::AddedProtection,
                 nonce: super::random::<16>()?.to_vec(),
@@ -57,8 +56,7 @@ impl Ra {
         &self,
         exchange: &mut Exchange<'_>,
         content: &Raw,
-    ) -> Result<(Purpose, Vec<PkiMessage>), Failure> {
-        let bad_request = |text| Refusal::new(PkiFailure::BadRequest, "5.2.2", text);
+    ) -> Result<(Purpose, Vec<(Raw, PkiMessage)>), Failure> {
         if !exchange.endpoint.accepts(&exchange.message.body) {
             self.authenticate_claimed(exchange)?;
             let text = "this kind of message does not belong to the path that it was posted to";
@@ -82,31 +80,7 @@ impl Ra {
             let text = "only an RA puts its protection around messages of others";
             return Err(Refusal::new(PkiFailure::NotAuthorized, "5.2.2", text).into());
         }
-        let inner = content.parse::<Vec<PkiMessage>>().map_err(|error| {
-            let text = "this is not a sequence of PKIMessages";
-            Refusal::new(PkiFailure::BadDataFormat, "5.2.2", text).because(error)
-        })?;
-        if inner
-            .iter()
-            .any(|message| matches!(*message.body, PkiBody::Nested(_)))
-        {
-            return Err(bad_request("a nested message is inside of another").into());
-        }
-        let purpose = match inner.as_slice() {
-            [] => return Err(bad_request("there is no message inside").into()),
-            [only] if copies_something(exchange.header(), &only.header) => {
-                check_copied(exchange.header(), &only.header)?;
-                Purpose::AddedProtection
-            }
-            all if all.len() > MAX_MESSAGES => {
-                return Err(bad_request("there are too many messages inside").into());
-            }
-            all => {
-                check_batch(exchange.header(), all)?;
-                Purpose::Batch
-            }
-        };
-        Ok((purpose, inner))
+        Ok(messages_inside(exchange.header(), content)?)
     }
 
     fn reply(&self, exchange: &Exchange<'_>, reply: Reply) -> Result<Vec<u8>, PkiError> {
@@ -118,11 +92,48 @@ impl Ra {
 
 /// What a nested message is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// An RA approves of the one message inside (RFC 9483 §5.2.2.1).
     AddedProtection,
     /// Messages travel together, which says nothing about them (RFC 9483 §5.2.2.2).
     Batch,
+}
+
+/// The messages in the body of a message with this header, each as it was received and read.
+pub(super) fn messages_inside(
+    outer: &PkiHeader,
+    content: &Raw,
+) -> Result<(Purpose, Vec<(Raw, PkiMessage)>), Refusal> {
+    let bad_request = |text| Refusal::new(PkiFailure::BadRequest, "5.2.2", text);
+    let malformed = |error: der::Error| {
+        let text = "this is not a sequence of PKIMessages";
+        Refusal::new(PkiFailure::BadDataFormat, "5.2.2", text).because(error)
+    };
+    let inner = content.parse::<Vec<Raw>>().map_err(malformed)?;
+    if inner.len() > MAX_MESSAGES {
+        return Err(bad_request("there are too many messages inside"));
+    }
+    let read = |der: Raw| PkiMessage::from_bytes(der.as_bytes()).map(|message| (der, message));
+    let inner = inner.into_iter().map(read).collect::<Result<Vec<_>, _>>();
+    let inner = inner.map_err(malformed)?;
+    if inner
+        .iter()
+        .any(|(_, message)| matches!(*message.body, PkiBody::Nested(_)))
+    {
+        return Err(bad_request("a nested message is inside of another"));
+    }
+    let purpose = match inner.as_slice() {
+        [] => return Err(bad_request("there is no message inside")),
+        [(_, only)] if copies_something(outer, &only.header) => {
+            check_copied(outer, &only.header)?;
+            Purpose::AddedProtection
+        }
+        all => {
+            check_batch(outer, all)?;
+            Purpose::Batch
+        }
+    };
+    Ok((purpose, inner))
 }
 
 /// A batch, also one of a single message, has nothing of what is inside in its header.
@@ -149,13 +160,13 @@ fn check_copied(outer: &PkiHeader, inner: &PkiHeader) -> Result<(), Refusal> {
 
 /// In a batch each message, and the batch, has its own transactionID and senderNonce (RFC 9483 §5.2.2.2); the batch begins
 /// a transaction.
-fn check_batch(outer: &PkiHeader, inner: &[PkiMessage]) -> Result<(), Refusal> {
+fn check_batch(outer: &PkiHeader, inner: &[(Raw, PkiMessage)]) -> Result<(), Refusal> {
     let refuse = |failure, text| Err(Refusal::new(failure, "5.2.2.2", text));
     if outer.recip_nonce.is_some() {
         let text = "a batch answers nothing and has no recipNonce";
         return refuse(PkiFailure::BadRecipientNonce, text);
     }
-    let headers = || iter::once(outer).chain(inner.iter().map(|message| &*message.header));
+    let headers = || iter::once(outer).chain(inner.iter().map(|(_, message)| &*message.header));
     let mut ids = HashSet::new();
     if !headers().all(|header| ids.insert(header.transaction_id.as_ref().map(|id| id.as_bytes()))) {
         return refuse(PkiFailure::TransactionIdInUse, "a transactionID is there twice");

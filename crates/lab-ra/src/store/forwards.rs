@@ -14,6 +14,8 @@ pub(crate) enum Progress {
     Asked,
     /// A message is with the server behind, and the end entity polls.
     Delayed,
+    /// A person has not decided yet, or the decision waits for the next pollReq.
+    Undecided,
     /// The answer to it is there, and the end entity polls.
     Arrived,
     /// There will be no answer, and the end entity polls.
@@ -29,9 +31,10 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Asked,
         Self::Delayed,
+        Self::Undecided,
         Self::Arrived,
         Self::Failed,
         Self::AwaitingCertConf,
@@ -44,10 +47,19 @@ impl Progress {
         !matches!(self, Self::Confirmed | Self::Over)
     }
 
+    /// The end entity polls for what is not given out yet.
+    pub(crate) fn is_polled_for(self) -> bool {
+        matches!(
+            self,
+            Self::Asked | Self::Delayed | Self::Undecided | Self::Arrived | Self::Failed
+        )
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Delayed => "delayed",
+            Self::Undecided => "undecided",
             Self::Arrived => "arrived",
             Self::Failed => "failed",
             Self::AwaitingCertConf => "awaiting-cert-conf",
@@ -86,6 +98,11 @@ pub(crate) struct Forwarded {
 }
 
 impl Forwarded {
+    /// The end entity was told to wait for the answer that the server behind is being asked for, and polls.
+    pub(crate) fn is_polled(&self) -> bool {
+        !self.nonce.is_empty() && !matches!(self.sent_body, BodyType::CertConf | BodyType::Error)
+    }
+
     /// The end entity answers what has this senderNonce next.
     pub(crate) fn turn(&mut self, nonce: Vec<u8>) {
         let answered = std::mem::replace(&mut self.nonce, nonce);
@@ -146,7 +163,11 @@ impl Store {
             forwarded.response,
             forwarded.deadline_s,
         ])?;
-        Ok(())
+        match forwarded.progress {
+            // It may have to be asked for once more.
+            Progress::Undecided | Progress::Asked => Ok(()),
+            _ => self.forget_approval(&forwarded.id),
+        }
     }
 
     /// How many transactions are open.
@@ -171,7 +192,10 @@ impl Store {
              WHERE deadline_s < ?1 AND protection_alg <> '' RETURNING id",
         )?;
         let ended = end.query_map([now_s, now_s.saturating_add(remember_s)], |row| row.get(0))?;
-        let ended = ended.collect::<Result<_, _>>()?;
+        let ended = ended.collect::<Result<Vec<Vec<u8>>, _>>()?;
+        for id in &ended {
+            self.forget_approval(id)?;
+        }
         let mut forget = self
             .connection
             .prepare_cached("DELETE FROM bundles WHERE deadline_s < ?1")?;
@@ -304,7 +328,7 @@ mod tests {
                 .unwrap();
             assert_eq!(format!("{before:?}"), format!("{after:?}"));
         }
-        assert_eq!(Store::open(&path).unwrap().open_forwarded_count().unwrap(), 6);
+        assert_eq!(Store::open(&path).unwrap().open_forwarded_count().unwrap(), 7);
     }
 
     #[test]

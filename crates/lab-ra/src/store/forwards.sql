@@ -33,3 +33,22 @@ CREATE TABLE bundles (
     message        BLOB    NOT NULL,
     deadline_s     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Requests that are passed on only when a person says so.
+CREATE TABLE approvals (
+    number         INTEGER PRIMARY KEY AUTOINCREMENT, -- for people
+    id             BLOB    NOT NULL UNIQUE,   -- transactionID
+    body           TEXT    NOT NULL,
+    subject        TEXT    NOT NULL,          -- that it asks for, as a person reads it
+    message        BLOB    NOT NULL,          -- as it was received
+    profile        TEXT,                      -- that its path named
+    began_s        INTEGER NOT NULL,
+    decision       TEXT    NOT NULL,          -- open, approved, denied
+    denial         TEXT                       -- what the requester is told
+) STRICT;
+
+-- At a CA behind carried files: answers whose messages may still be there.
+CREATE TABLE carried (
+    digest         BLOB    PRIMARY KEY,       -- SHA-256 of the message
+    answer         BLOB    NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,12 +1,15 @@
 //! What must outlive the process, in SQLite: the certificates and what became of them, CRLs, the transactions,
 //! and what an RA passes on.
 
+mod approvals;
+mod carried;
 mod certificates;
 mod crls;
 mod forwards;
 mod pending;
 mod transactions;
 
+pub(crate) use approvals::NewApproval;
 pub(crate) use certificates::NewCertificate;
 pub use certificates::{CertificateRecord, CertificateStatus, RevokeError};
 pub(crate) use crls::{Crl, NewCrl};

@@ -24,7 +24,9 @@ impl Store {
     pub fn pending_requests(&self) -> Result<Vec<PendingRequest>, StoreError> {
         let mut select = self.connection.prepare_cached(
             "SELECT number, body, subject, began_s FROM transactions
-             WHERE decision = 'open' AND deadline_s IS NOT NULL ORDER BY number",
+             WHERE decision = 'open' AND deadline_s IS NOT NULL
+             UNION ALL SELECT number, body, subject, began_s FROM approvals WHERE decision = 'open'
+             ORDER BY began_s, number",
         )?;
         let pending = select.query_map([], |row| {
             Ok(PendingRequest {
@@ -54,10 +56,16 @@ impl Store {
     }
 
     fn decide(&self, number: u64, decision: &str, denial: Option<&str>) -> Result<bool, StoreError> {
-        let mut update = self.connection.prepare_cached(
+        // A state folder has the transactions of a CA or those of an RA in front of one.
+        let mut updated = 0;
+        for sql in [
             "UPDATE transactions SET decision = ?2, denial = ?3
              WHERE number = ?1 AND decision = 'open' AND deadline_s IS NOT NULL",
-        )?;
-        Ok(update.execute(params![number, decision, denial])? == 1)
+            "UPDATE approvals SET decision = ?2, denial = ?3 WHERE number = ?1 AND decision = 'open'",
+        ] {
+            let mut update = self.connection.prepare_cached(sql)?;
+            updated += update.execute(params![number, decision, denial])?;
+        }
+        Ok(updated == 1)
     }
 }

@@ -1,42 +1,33 @@
 //! The CMP server behind an RA, and the ways to it: HTTP, or a folder of files that are carried.
 
+mod crls;
 mod http;
 mod service;
 mod spool;
 
-pub use http::{HttpUpstream, UpstreamUrl};
+pub use crls::CrlFiles;
+pub use http::HttpUpstream;
 pub use service::{RaService, Upstream};
-pub use spool::{Found, Spool, SpoolError, Tray};
+pub use spool::{AnswerError, Found, Spool, SpoolError, Tray, answer_spool};
 
+use cmp_http::Error;
 use cmp_message::{BodyType, PkiFailure, PkiStatus, validate::ValidationError};
 
 /// The largest answer that is read, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// Why there is no answer of the server behind that could be passed on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// No connection: nothing was sent.
-    #[error("the server behind cannot be reached")]
-    Unreachable,
-    /// It did not answer in time. Whether it did what was asked for is not known.
-    #[error("the server behind did not answer in time")]
-    Timeout,
-    /// The connection broke before the answer was there. Whether the server did what was asked for is not known.
-    #[error("the connection to the server behind broke off")]
-    BrokeOff,
-    /// An HTTP status without a CMP message.
-    #[error("the server behind answered with HTTP status {0} and no CMP message")]
-    Status(u16),
-    /// The answer's Content-Type is another than application/pkixcmp.
-    #[error("the answer of the server behind is not application/pkixcmp")]
-    ContentType,
-    /// The answer is empty.
-    #[error("the answer of the server behind is empty")]
+    /// There is none over HTTP.
+    #[error("{0}")]
+    Http(#[from] Error),
+    /// A file is empty.
+    #[error("the file is empty")]
     Empty,
-    /// The answer has more than [`MAX_RESPONSE_BYTES`].
-    #[error("the answer of the server behind is too large")]
+    /// A file has more than [`MAX_RESPONSE_BYTES`].
+    #[error("the file is too large")]
     TooLarge,
     /// The answer is not a PKIMessage in DER.
     #[error("the answer of the server behind is not a PKIMessage in DER")]
@@ -71,10 +62,24 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether the server behind may have got the message.
+    pub(crate) fn was_sent(&self) -> bool {
+        match self {
+            Self::Http(error) => error.was_sent(),
+            _ => true,
+        }
+    }
+
     /// What the end entity is told: it may try again later, or somebody has to look.
     pub(crate) fn fail_info(&self) -> (PkiFailure, &'static str) {
         match self {
-            Self::Unreachable | Self::Timeout | Self::BrokeOff | Self::Status(503) => (
+            Self::Http(
+                Error::Connect(_)
+                | Error::ConnectTimeout
+                | Error::Timeout
+                | Error::BrokeOff
+                | Error::Status(503),
+            ) => (
                 PkiFailure::SystemUnavail,
                 "the server behind this RA is not available",
             ),

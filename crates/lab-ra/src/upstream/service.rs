@@ -6,8 +6,8 @@ use std::{
 };
 use tokio::{sync::oneshot, time};
 
-use super::{HttpUpstream, Spool, Tray};
-use crate::{Asked, Batch, Endpoint, Forwarder, Step, UpstreamError, http::unix_now_s};
+use super::{CrlFiles, HttpUpstream, Spool, Tray};
+use crate::{Asked, Batch, BatchInFront, Endpoint, Forwarder, Step, UpstreamError, http::unix_now_s};
 
 /// How often a folder is looked into when nobody asks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ pub struct RaService {
 struct Shared {
     forwarder: Mutex<Forwarder>,
     upstream: Upstream,
+    crls: Mutex<CrlFiles>,
     batch: Option<Batch>,
     gathering: Mutex<Gathering>,
 }
@@ -57,13 +58,14 @@ impl Gathering {
 }
 
 impl RaService {
-    /// A service that begins with the first message.
-    pub fn new(forwarder: Forwarder, upstream: Upstream) -> Self {
+    /// A service that begins with the first message. The files with CRLs are read then, and again when they change.
+    pub fn new(forwarder: Forwarder, upstream: Upstream, crls: CrlFiles) -> Self {
         Self {
             shared: Arc::new(Shared {
                 batch: forwarder.forward_config().batch,
                 forwarder: Mutex::new(forwarder),
                 upstream,
+                crls: Mutex::new(crls),
                 gathering: Mutex::default(),
             }),
         }
@@ -95,15 +97,49 @@ impl RaService {
         let taken = self
             .blocking(move |shared| shared.take(&endpoint, &message))
             .await?;
-        match (taken, self.shared.batch) {
-            (Step::Answer(answer), _) => Some(answer),
-            (Step::Forward(asked), None) => self.ask(asked).await,
-            (Step::Forward(asked), Some(batch)) => self.ask_with_others(asked, batch).await,
+        match taken {
+            Step::Batch(batch) => self.answer_batch(batch).await,
+            step => self.go(step).await,
         }
     }
 
-    async fn ask(&self, Asked { message, ticket }: Asked) -> Option<Vec<u8>> {
-        let response = self.post(message).await;
+    /// The answer to one message.
+    async fn go(&self, step: Step) -> Option<Vec<u8>> {
+        match (step, self.shared.batch) {
+            (Step::Answer(answer), _) => Some(answer),
+            (Step::Forward(asked), None) => self.ask(asked).await,
+            (Step::Forward(asked), Some(batch)) => self.ask_with_others(asked, batch).await,
+            // There is none inside of another.
+            (Step::Batch(_), _) => None,
+        }
+    }
+
+    /// All messages of a batch go at the same time.
+    async fn answer_batch(&self, mut batch: BatchInFront) -> Option<Vec<u8>> {
+        let steps = std::mem::take(&mut batch.steps).into_iter().map(|step| {
+            let service = self.clone();
+            tokio::spawn(async move { service.go(step).await })
+        });
+        let mut answers = Vec::new();
+        for step in steps.collect::<Vec<_>>() {
+            answers.push(step.await.ok()??);
+        }
+        self.blocking(move |shared| {
+            let answered = shared.forwarder();
+            answered.answer_batch(unix_now_s(), &batch, &answers)
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        Asked {
+            message,
+            profile,
+            ticket,
+        }: Asked,
+    ) -> Option<Vec<u8>> {
+        let response = self.post(profile.as_deref(), &message).await;
         self.blocking(move |shared| shared.forwarder().give(unix_now_s(), &ticket, response))
             .await
     }
@@ -154,7 +190,7 @@ impl RaService {
                 return;
             }
         };
-        let response = self.post(bundle.message.clone()).await;
+        let response = self.post(None, &bundle.message).await;
         self.blocking(move |shared| {
             let (now_s, mut forwarder) = (unix_now_s(), shared.forwarder());
             let responses = forwarder.unbundle(now_s, &bundle, &messages(&group), response);
@@ -167,11 +203,18 @@ impl RaService {
         .await;
     }
 
-    async fn post(&self, message: Vec<u8>) -> Result<Vec<u8>, UpstreamError> {
+    async fn post(&self, profile: Option<&str>, message: &[u8]) -> Result<Vec<u8>, UpstreamError> {
         match &self.shared.upstream {
-            Upstream::Http(http) => http.ask(message).await,
-            Upstream::Spool(_) => Err(UpstreamError::Unreachable),
+            Upstream::Http(http) => http.ask(profile, message).await,
+            // What goes into files is not asked for here.
+            Upstream::Spool(_) => Err(UpstreamError::NotAwaited),
         }
+    }
+
+    /// Whether there are rules of this name.
+    pub(crate) async fn has_profile(&self, name: String) -> bool {
+        let known = self.blocking(move |shared| shared.forwarder().has_profile(&name));
+        known.await.unwrap_or_default()
     }
 
     /// The store writes files and MACs take milliseconds: not on the threads that serve sockets.
@@ -202,6 +245,10 @@ impl Shared {
 
     fn take(&self, endpoint: &Endpoint, message: &[u8]) -> Step {
         let mut forwarder = self.forwarder();
+        let mut crls = self.crls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(crls) = crls.read_if_changed() {
+            forwarder.replace_crls(crls);
+        }
         let Upstream::Spool(spool) = &self.upstream else {
             return forwarder.take(unix_now_s(), endpoint, message);
         };

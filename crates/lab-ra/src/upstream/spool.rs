@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{MAX_RESPONSE_BYTES, UpstreamError};
-use crate::atomic_file::{self, Access};
+use crate::{
+    PkiError, Ra,
+    atomic_file::{self, Access},
+};
 
 /// Files that are looked at in one go at most.
 const MAX_FILES: usize = 1_000;
@@ -170,6 +173,41 @@ impl Spool {
             Tray::Inbox => &self.inbox,
         }
     }
+}
+
+/// Answers every message in the outbox of a spool folder into its inbox; how many. Wherever this ends, even by a loss of
+/// the process, it is done again to the same effect: the answer is in the store as soon as the message has had one, the
+/// file of the message goes when that of the answer is whole, and the answer leaves the store last.
+///
+/// # Errors
+/// If a file or the RA's store fails; the message stays where it is.
+pub fn answer_spool(ra: &mut Ra, spool: &Spool, now_s: u64) -> Result<usize, AnswerError> {
+    let mut count = 0;
+    for found in spool.find(Tray::Outbox)? {
+        match found.message {
+            Ok(message) => {
+                let answer = ra.answer_carried(now_s, &message)?;
+                spool.put(Tray::Inbox, &found.name, &answer)?;
+                spool.remove(Tray::Outbox, &found.name)?;
+                ra.forget_carried(&message)?;
+                count += 1;
+            }
+            Err(reason) => spool.reject(Tray::Outbox, &found.name, &reason)?,
+        }
+    }
+    Ok(count)
+}
+
+/// Why the messages of a folder are not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// A file.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The RA.
+    #[error(transparent)]
+    Ra(#[from] PkiError),
 }
 
 /// The first of `NAME.pki`, `NAME-2.pki`, `NAME-3.pki` … that is free, or that `may_be_there`.

@@ -19,6 +19,9 @@ pub struct Chain {
     pub identity: Credential,
     /// What went to the server behind, and came back.
     pub passed: Vec<(Vec<u8>, Vec<u8>)>,
+    config: RaConfig,
+    ca_config: RaConfig,
+    forward: ForwardConfig,
 }
 
 /// Secrets as RA and CA have them.
@@ -64,6 +67,9 @@ impl Chain {
         forward_config.upstream_anchors = certificates(&[pki.root.certificate()]);
         change(&mut forward_config);
         Self {
+            config: ra_config.clone(),
+            ca_config: config.clone(),
+            forward: forward_config.clone(),
             ra: Forwarder::new(
                 RaIdentity::new(&identity).unwrap(),
                 ra_config,
@@ -93,13 +99,54 @@ impl Chain {
     }
 
     pub fn pass_at(&mut self, now_s: u64, message: &[u8]) -> Vec<u8> {
-        match self.ra.take(now_s, &Endpoint::default(), message) {
+        self.pass_to(now_s, &Endpoint::default(), message)
+    }
+
+    /// What somebody gets for this message at this path. The profile of the path goes on in the path behind.
+    pub fn pass_to(&mut self, now_s: u64, endpoint: &Endpoint, message: &[u8]) -> Vec<u8> {
+        let step = self.ra.take(now_s, endpoint, message);
+        self.go(now_s, step)
+    }
+
+    fn go(&mut self, now_s: u64, step: Step) -> Vec<u8> {
+        match step {
             Step::Answer(answer) => answer,
             Step::Forward(asked) => {
-                let response = self.ca.handle(now_s, &asked.message);
+                let response = match asked.profile.filter(|_| self.forward.profile_paths) {
+                    None => self.ca.handle(now_s, &asked.message),
+                    Some(profile) => {
+                        let path = format!("/.well-known/cmp/p/{profile}");
+                        let endpoint = Endpoint::parse(&path).unwrap();
+                        self.ca.handle_at(now_s, &endpoint, &asked.message)
+                    }
+                };
                 self.passed.push((asked.message, response.clone()));
                 self.ra.give(now_s, &asked.ticket, Ok(response))
             }
+            Step::Batch(mut batch) => {
+                let steps = std::mem::take(&mut batch.steps);
+                let answers: Vec<_> = steps.into_iter().map(|step| self.go(now_s, step)).collect();
+                self.ra.answer_batch(now_s, &batch, &answers)
+            }
+        }
+    }
+
+    /// The RA ends and begins again, with what lasts.
+    pub fn restart(self) -> Self {
+        let identity = RaIdentity::new(&self.identity).unwrap();
+        let (config, forward) = (self.config.clone(), self.forward.clone());
+        Self {
+            ra: Forwarder::new(identity, config, forward, self.ra.into_store()).unwrap(),
+            ..self
+        }
+    }
+
+    /// The server behind ends and begins again, with what lasts.
+    pub fn restart_ca(self) -> Self {
+        let (pki, store) = self.ca.into_parts();
+        Self {
+            ca: Ra::new(pki, self.ca_config.clone(), store).unwrap(),
+            ..self
         }
     }
 
@@ -111,6 +158,7 @@ impl Chain {
     ) -> Vec<u8> {
         match self.ra.take(NOW_S, &Endpoint::default(), message) {
             Step::Answer(answer) => panic!("not passed on: {:?}", PkiMessage::from_bytes(&answer)),
+            Step::Batch(batch) => panic!("{batch:?}"),
             Step::Forward(asked) => {
                 let response = behind(&mut self.ca, &asked.message);
                 self.ra.give(NOW_S, &asked.ticket, response)

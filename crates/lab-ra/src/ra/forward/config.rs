@@ -52,6 +52,10 @@ pub struct ForwardConfig {
     pub organization: Option<String>,
     /// Who protects the answers of the server behind, beside the RA's own CA: its certificate, or a CA's.
     pub upstream_anchors: Vec<Certificate>,
+    /// The path behind takes a profile: `/p/PROFILE` is put behind it (RFC 9811 §3.3).
+    pub profile_paths: bool,
+    /// What becomes of signers whose revocation is not known.
+    pub without_crl: WithoutCrl,
     /// How long an answer of the server behind is waited for while the end entity waits too.
     pub patience_s: u64,
     /// How long an end entity may take to go on, and an answer to come in a file.
@@ -67,10 +71,23 @@ impl Default for ForwardConfig {
             batch: None,
             organization: None,
             upstream_anchors: Vec::new(),
+            profile_paths: false,
+            without_crl: WithoutCrl::Accept,
             patience_s: 600,
             keep_s: 30 * 86_400,
         }
     }
+}
+
+/// What becomes of a request whose signer's CA has no CRL here that is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutCrl {
+    /// It is refused.
+    Refuse,
+    /// It is refused if that CA is the RA's own; of manufacturers there may be no CRLs.
+    RefuseOwn,
+    /// It passes.
+    Accept,
 }
 
 /// How many messages go together (RFC 9483 §5.2.2.2).

@@ -4,6 +4,7 @@ use cmp_message::{
     BodyType, CertReqMsg, PkiBody, PkiFailure, RevReqContent,
     certificate::{Certificate, names_match},
     crypto::AwsLc,
+    general::CERT_PROFILE,
     validate::{Accept, Authenticated, Context, Stage, ValidationError, validate},
 };
 use const_oid::ObjectIdentifier;
@@ -11,10 +12,22 @@ use der::Encode;
 
 use super::{Failure, Forward, Forwarder, Incoming, bad_request, transaction_id};
 use crate::{
-    pki::ID_KP_CMC_RA,
-    ra::{Refusal, RequestKind, check::Requester},
+    Approval,
+    ra::{
+        Refusal, RequestKind,
+        authenticate::{claims_to_be_ra, is_ra},
+        check::Requester,
+    },
     store::Peer,
 };
+
+/// A message that may pass.
+pub(super) struct Checked {
+    /// How it passes.
+    pub(super) forward: Forward,
+    /// Of the certificate that is asked for, as a person reads it; `None` if none is.
+    pub(super) subject: Option<String>,
+}
 
 impl Forwarder {
     /// The generic checks (RFC 9483 §3.5).
@@ -25,12 +38,18 @@ impl Forwarder {
         accept: Accept,
         known_signer: Option<&Certificate>,
     ) -> Result<Peer, Failure> {
+        let with_ras;
+        let mut anchors = &self.anchors;
+        if !self.config.registration_authorities.is_empty() && claims_to_be_ra(incoming.message) {
+            with_ras = [anchors.as_slice(), &self.config.registration_authorities].concat();
+            anchors = &with_ras;
+        }
         let context = Context {
             crypto: &AwsLc,
             now_s: Some(incoming.now_s),
             stage,
             accept,
-            anchors: &self.anchors,
+            anchors,
             intermediates: &[],
             signer_usage: None,
             known_signer,
@@ -68,7 +87,9 @@ impl Forwarder {
     /// Where nothing is vouched for and nothing of the RA's own is said, a MAC that the RA cannot check is for the server
     /// behind to check.
     fn passes_unknown_macs(&self) -> bool {
-        self.forward.forward == Forward::Unchanged && self.forward.delayed_check_after_s.is_none()
+        self.forward.forward == Forward::Unchanged
+            && self.forward.delayed_check_after_s.is_none()
+            && self.config.approval == Approval::Auto
     }
 
     fn unverified_reference(&self, incoming: &Incoming<'_>) -> Result<Vec<u8>, Refusal> {
@@ -79,57 +100,75 @@ impl Forwarder {
     }
 
     /// Whether a request may pass, and how.
-    pub(super) fn check(&self, incoming: &Incoming<'_>, peer: &Peer) -> Result<Forward, Failure> {
+    pub(super) fn check(&self, incoming: &Incoming<'_>, peer: &Peer) -> Result<Checked, Failure> {
+        self.check_revoked(incoming, peer)?;
+        let subject = match &*incoming.message.body {
+            PkiBody::Rr(content) => {
+                self.check_revocation(incoming, content, peer)?;
+                None
+            }
+            PkiBody::Genm(_) => None,
+            body => Some(self.check_request(incoming, body, peer)?),
+        };
         let configured = self.forward.forward;
-        match &*incoming.message.body {
-            PkiBody::Rr(content) => self.check_revocation(content, peer)?,
-            PkiBody::Genm(_) => {}
-            body => self.check_request(incoming, body, peer)?,
-        }
         // RFC 9483 §5.2.1: the original protection of a kur is needed behind; and a key is made for whoever it names.
         let keeps = incoming.body_type() == BodyType::Kur || asks_for_key(&incoming.message.body);
-        Ok(match configured {
+        let forward = match configured {
             Forward::Replaced | Forward::RaVerified if keeps => Forward::Nested,
             configured => configured,
-        })
+        };
+        self.check_profile_passes(incoming, forward)?;
+        Ok(Checked { forward, subject })
+    }
+
+    /// The profile of a path must not get lost: it goes on in certProfile, or in the path behind.
+    fn check_profile_passes(&self, incoming: &Incoming<'_>, forward: Forward) -> Result<(), Refusal> {
+        let is_said = incoming.header().info(CERT_PROFILE).is_some();
+        match incoming.profile {
+            Some(_) if !is_said && !forward.replaces() && !self.forward.profile_paths => {
+                let text = "the profile of this path cannot be passed on: name it as certProfile";
+                Err(Refusal::new(PkiFailure::BadRequest, "6.1", text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a request asks for must be of a profile here, and the requester must have the key.
-    fn check_request(&self, incoming: &Incoming<'_>, body: &PkiBody, peer: &Peer) -> Result<(), Failure> {
-        let profile = self.config.profile(incoming.header(), None)?;
+    fn check_request(&self, incoming: &Incoming<'_>, body: &PkiBody, peer: &Peer) -> Result<String, Failure> {
+        let profile = self.config.profile(incoming.header(), incoming.profile)?;
         let (kind, content) = match body {
             PkiBody::Ir(content) => (RequestKind::Ir, content),
             PkiBody::Cr(content) => (RequestKind::Cr, content),
             PkiBody::Kur(content) => (RequestKind::Kur, content),
             PkiBody::P10cr(content) => {
-                self.config.order_p10cr(incoming.now_s, profile, content)?;
-                return Ok(());
+                let order = self.config.order_p10cr(incoming.now_s, profile, content)?;
+                return Ok(order.subject_text().into());
             }
             _ => return Err(bad_request("this kind of message asks for no certificate").into()),
         };
         let (request, order) = self.config.order(incoming.now_s, profile, kind, content, peer)?;
         let requester = Requester {
             peer,
-            is_ra: kind != RequestKind::Kur && self.is_ra(peer),
-            is_vouched: false,
+            is_ra: kind != RequestKind::Kur && self.is_ra(incoming, peer),
+            is_vouched: self.config.nested_ra_verified && incoming.is_vouched && kind != RequestKind::Kur,
         };
         self.config
             .check_key(request, incoming.header().pvno, order.key(), &requester)?;
-        Ok(())
+        Ok(order.subject_text().into())
     }
 
-    /// Whether it is an RA in front of this one, by a certificate of the same CA.
-    fn is_ra(&self, peer: &Peer) -> bool {
-        let Peer::Signer(signer) = peer else {
-            return false;
-        };
-        let usages = signer.ext_key_usage().unwrap_or_default();
-        let ca = self.identity.chain.first();
-        usages.contains(&ID_KP_CMC_RA) && ca.is_some_and(|ca| names_match(ca.subject(), signer.issuer()))
+    /// Whether it is an RA in front of this one, by a certificate of the same CA or by configuration.
+    pub(super) fn is_ra(&self, incoming: &Incoming<'_>, peer: &Peer) -> bool {
+        is_ra(incoming.now_s, incoming.message, peer, &self.ra_anchors)
     }
 
     /// What the RA vouches for is what its holder asks for.
-    fn check_revocation(&self, content: &RevReqContent, peer: &Peer) -> Result<(), Refusal> {
+    fn check_revocation(
+        &self,
+        incoming: &Incoming<'_>,
+        content: &RevReqContent,
+        peer: &Peer,
+    ) -> Result<(), Refusal> {
         let (Peer::Signer(signer), [details]) = (peer, content.as_slice()) else {
             let text = "there must be exactly one RevDetails";
             return Err(Refusal::new(PkiFailure::BadRequest, "4.2", text));
@@ -139,7 +178,7 @@ impl Forwarder {
         let serial = template.serial_number.as_ref().map(|serial| serial.as_bytes());
         let is_own = issuer.is_some_and(|issuer| names_match(&issuer, signer.issuer()))
             && serial == Some(signer.serial_number());
-        match is_own || self.is_ra(peer) {
+        match is_own || self.is_ra(incoming, peer) {
             true => Ok(()),
             false => {
                 let text = "a certificate is revoked by its holder or by an RA";

@@ -1,10 +1,11 @@
 //! To the server behind and back.
 
 use cmp_message::{
-    BodyType, CertRepMessage, CertReqMessages, Exact, PkiBody, PkiHeader, PkiMessage, PkiStatus,
-    PkiStatusInfo, ProofOfPossession, Raw,
+    BodyType, CertRepMessage, CertReqMessages, Exact, InfoTypeAndValue, PkiBody, PkiHeader, PkiMessage,
+    PkiStatus, PkiStatusInfo, ProofOfPossession, Raw,
     certificate::Certificate,
     crypto::AwsLc,
+    general::CERT_PROFILE,
     validate::{Accept, Authenticated, Context, Stage, validate},
 };
 use der::asn1::Null;
@@ -14,6 +15,7 @@ use super::{Failure, Forward, Forwarder, Incoming, transaction_id};
 use crate::{
     PkiError, UpstreamError,
     pki::{ID_KP_CMC_CA, ID_KP_CMC_RA},
+    ra::RequestKind,
     store::{Forwarded, Peer, Progress},
     x509,
 };
@@ -23,24 +25,38 @@ impl Forwarder {
     pub(super) fn for_upstream(&self, incoming: &Incoming<'_>, forward: Forward) -> Result<Vec<u8>, Failure> {
         let message = incoming.message;
         match forward {
-            Forward::Unchanged => Ok(incoming.der.to_vec()),
+            Forward::Unchanged => Ok(incoming.received.to_vec()),
             Forward::Nested if self.forward.batch.is_some() => Ok(incoming.der.to_vec()),
             Forward::Nested => Ok(self.add_protection(incoming.now_s, incoming.der)?),
-            Forward::Replaced => self.replaced(incoming.now_s, &message.header, message.body.clone()),
+            Forward::Replaced => self.replaced(incoming, message.body.clone()),
             Forward::RaVerified => {
                 let body = match &*message.body {
                     PkiBody::Ir(content) => Exact::new(PkiBody::Ir(self.vouched(content)?))?,
                     PkiBody::Cr(content) => Exact::new(PkiBody::Cr(self.vouched(content)?))?,
                     _ => message.body.clone(),
                 };
-                self.replaced(incoming.now_s, &message.header, body)
+                self.replaced(incoming, body)
             }
         }
     }
 
-    /// The RA's protection instead; transactionID and nonces stay (RFC 9483 §5.2.3).
-    fn replaced(&self, now_s: u64, header: &PkiHeader, body: Exact<PkiBody>) -> Result<Vec<u8>, Failure> {
-        let message = self.protector.sign(now_s, header.clone(), body, &[])?;
+    /// The RA's protection instead; transactionID and nonces stay (RFC 9483 §5.2.3). A profile that only the path named
+    /// becomes the certProfile.
+    fn replaced(&self, incoming: &Incoming<'_>, body: Exact<PkiBody>) -> Result<Vec<u8>, Failure> {
+        let mut header = incoming.header().clone();
+        let asks = RequestKind::from_name(incoming.body_type().name()).is_some();
+        if let Some(profile) = incoming.profile.filter(|_| asks)
+            && header.info(CERT_PROFILE).is_none()
+        {
+            header
+                .general_info
+                .get_or_insert_default()
+                .push(InfoTypeAndValue {
+                    info_type: CERT_PROFILE,
+                    info_value: Some(Raw::encode(&vec![profile.to_owned()])?),
+                });
+        }
+        let message = self.protector.sign(incoming.now_s, header, body, &[])?;
         Ok(message.to_bytes()?)
     }
 
@@ -134,39 +150,8 @@ impl Forwarder {
             || configured.iter().any(|known| known.as_der() == signer.as_der())
     }
 
-    /// What the end entity gets, in answer to its message with this header; the answer is stored with `forwarded`.
-    pub(super) fn deliver(
-        &self,
-        now_s: u64,
-        header: &PkiHeader,
-        mut forwarded: Forwarded,
-    ) -> Result<Vec<u8>, PkiError> {
-        let bytes = forwarded.response.take().unwrap_or_default();
-        let message = PkiMessage::from_bytes(&bytes)?;
-        let end = match next(&forwarded, &message) {
-            Ok(next) => next,
-            // It was examined when it came.
-            Err(_) => Progress::Over,
-        };
-        let answer = match self.forward.forward.replaces() {
-            false => bytes.clone(),
-            true => self.for_end_entity(now_s, header, &forwarded.peer, &message)?,
-        };
-        let nonce = message.header.sender_nonce.as_ref();
-        forwarded.nonce = nonce.map(|nonce| nonce.as_bytes().to_vec()).unwrap_or_default();
-        forwarded.response = Some(bytes);
-        if end.is_open() {
-            forwarded.progress = end;
-            forwarded.deadline_s = now_s.saturating_add(self.forward.keep_s);
-            self.store.save_forwarded(&forwarded)?;
-        } else {
-            self.close(now_s, &mut forwarded, end)?;
-        }
-        Ok(answer)
-    }
-
     /// An answer with the RA's protection, to whoever sent the message with this header (RFC 9483 §5.2.3.1).
-    fn for_end_entity(
+    pub(super) fn for_end_entity(
         &self,
         now_s: u64,
         request: &PkiHeader,
@@ -221,7 +206,7 @@ impl Forwarder {
 }
 
 /// What follows an answer; an error if it does not answer what was asked.
-fn next(forwarded: &Forwarded, message: &PkiMessage) -> Result<Progress, UpstreamError> {
+pub(super) fn next(forwarded: &Forwarded, message: &PkiMessage) -> Result<Progress, UpstreamError> {
     let is_confirmed = message.header.implicit_confirm();
     match (&*message.body, forwarded.awaited_for) {
         (PkiBody::Ip(content), BodyType::Ir)
