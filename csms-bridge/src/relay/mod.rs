@@ -153,21 +153,29 @@ impl Relay {
 
     /// A new connection of the station; an older one is told to close.
     pub(crate) async fn connect(self: &Arc<Self>, key: StationKey) -> Option<Session> {
-        let entry = self.entry(&key).await?;
-        let wake = Arc::default();
-        let number = self
-            .with(&entry, |state, now| {
-                // Under the lock, so that the number and the state are of the same connection.
-                let mut number = 0;
-                entry.newest.send_modify(|newest| {
-                    *newest += 1;
-                    number = *newest;
-                });
-                state.connected(now, number, &wake);
-                number
-            })
-            .await;
-        Some(Session::new(Arc::clone(self), entry, number, wake))
+        loop {
+            let entry = self.entry(&key).await?;
+            let wake = Arc::default();
+            let number = self
+                .with(&entry, |state, now| {
+                    // The store failed in this very moment: what is stored is loaded again.
+                    if state.is_broken {
+                        return None;
+                    }
+                    // Under the lock, so that the number and the state are of the same connection.
+                    let mut number = 0;
+                    entry.newest.send_modify(|newest| {
+                        *newest += 1;
+                        number = *newest;
+                    });
+                    state.connected(now, number, &wake);
+                    Some(number)
+                })
+                .await;
+            if let Some(number) = number {
+                return Some(Session::new(Arc::clone(self), entry, number, wake));
+            }
+        }
     }
 
     /// Asks a connected station to do something, and waits for its answer.
