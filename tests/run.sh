@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is checked, from a machine with Rust and a C compiler on:
 #   bash tests/run.sh            all sections
-#   bash tests/run.sh SECTION…   only these: style lint deny test doc fuzz bare-metal
+#   bash tests/run.sh SECTION…   only these: style lint deny test doc fuzz bare-metal browser
 # Missing tools are installed (Debian packages, the bare-metal target, a Python environment in tests/.venv).
 # The last line is `N passed, N failed`, in tests where a section has tests and one for the section where it has none.
 set -uo pipefail
@@ -106,7 +106,7 @@ style() {
     check "cargo fmt in fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
     check "cargo fmt in tests/bare-metal" cargo fmt --manifest-path tests/bare-metal/Cargo.toml --check
     local script
-    for script in tests/*.sh tests/fixtures/*.sh .ci/run; do
+    for script in tests/*.sh tests/fixtures/*.sh packaging/*.sh packaging/post* packaging/prerm .ci/run; do
         if command -v shellcheck >/dev/null; then
             check "shellcheck $script" shellcheck "$script"
         else
@@ -170,6 +170,17 @@ bare_metal() {
     check "bare metal" bash tests/bare-metal.sh
 }
 
+# The status page of csms-bridge, where there is a browser or one can be had.
+browser() {
+    section "browser"
+    if ! install_packages chromium=chromium >/dev/null 2>&1; then
+        echo "SKIPPED: the status page is not tested, no Chromium can be installed here"
+        return
+    fi
+    check "build" cargo build -q -p csms-bridge
+    check "status page in Chromium" env SYSTEM_TESTS_BUILT=1 bash tests/browser.sh
+}
+
 prepare() {
     section "prepare"
     install_packages openssl=openssl shellcheck=shellcheck c++=g++ python3=python3 pgrep=procps || exit 2
@@ -184,12 +195,12 @@ prepare() {
 
 sections=("$@")
 if [ ${#sections[@]} -eq 0 ]; then
-    sections=(style lint deny test doc fuzz bare-metal)
+    sections=(style lint deny test doc fuzz bare-metal browser)
 fi
 prepare
 for name in "${sections[@]}"; do
     case $name in
-    style | lint | deny | doc | fuzz) "$name" ;;
+    style | lint | deny | doc | fuzz | browser) "$name" ;;
     test) tests ;;
     bare-metal) bare_metal ;;
     *)

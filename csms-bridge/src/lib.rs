@@ -9,20 +9,25 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod admin;
 mod clock;
 pub mod config;
 pub mod header;
+mod http;
 mod link;
 mod listen;
+mod metrics;
 mod proxy;
 mod ra;
 mod relay;
+mod sidecar;
 mod standalone;
 pub mod store;
 
 use std::sync::Arc;
 
 use cmp_binding::DoOperation;
+use config::Mode;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -30,13 +35,16 @@ use access::Access;
 pub use access::{
     AccessError, ITERATIONS, InvalidVerifier, PasswordVerifier, StationsError, parse_authorization_key,
 };
-use config::Mode;
+pub use admin::{Admin, AdminError};
 pub use config::{Config, ConfigError, RouteError};
+pub use http::{CallError, PeerError, SecretError, SecretFile};
 pub use listen::{ListenError, Listeners, Reload, TlsError, TlsFileError};
 use proxy::{Proxy, Upstream};
 pub use ra::{Failure, LATENCY_BOUNDS_MS, Latency, RouteView, TargetState, TargetView};
 use relay::Relay;
 pub use relay::{NotifyError, StationView};
+use sidecar::Sidecar;
+pub use sidecar::SidecarError;
 use standalone::Standalone;
 pub use store::{
     AuditEntry, AuditQuery, Batch, Boot, Facts, Hello, Later, MemoryStore, OpenError, Outcome, Retention,
@@ -49,8 +57,15 @@ pub struct Bridge {
     config: Arc<Config>,
     access: Arc<Access>,
     relay: Arc<Relay>,
-    /// Of the mode proxy.
-    upstream: Option<Arc<Upstream>>,
+    way: Way,
+}
+
+/// How it stands next to a CSMS.
+#[derive(Clone)]
+enum Way {
+    Standalone,
+    Proxy(Arc<Upstream>),
+    Sidecar(Arc<Sidecar>),
 }
 
 /// Why there is no bridge.
@@ -63,6 +78,9 @@ pub enum StartError {
     /// A route cannot be opened.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// The CSMS cannot be served.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
     /// The store does not say what a former run has left.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -90,9 +108,10 @@ impl Bridge {
     pub async fn new(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let access = Arc::new(Access::load(&config.access)?);
-        let upstream = match config.mode {
-            Mode::Standalone => None,
-            Mode::Proxy => Some(Arc::new(Upstream::new(&config)?)),
+        let way = match config.mode {
+            Mode::Standalone => Way::Standalone,
+            Mode::Proxy => Way::Proxy(Arc::new(Upstream::new(&config)?)),
+            Mode::Sidecar => Way::Sidecar(Arc::new(Sidecar::load(&config)?)),
         };
         let relay = Relay::new(Arc::clone(&config), store, Arc::clone(&access))?;
         relay.resume().await?;
@@ -100,7 +119,7 @@ impl Bridge {
             config,
             access,
             relay,
-            upstream,
+            way,
         })
     }
 
@@ -111,8 +130,11 @@ impl Bridge {
             Arc::clone(&self.relay),
             Arc::clone(&self.access),
         );
-        let mut connections = match &self.upstream {
-            None => {
+        let mut connections = match &self.way {
+            Way::Sidecar(sidecar) => {
+                return sidecar::serve(Arc::clone(sidecar), config, relay, access, listeners, stop).await;
+            }
+            Way::Standalone => {
                 let shared = Arc::new(Standalone {
                     config,
                     relay,
@@ -121,7 +143,7 @@ impl Bridge {
                 let station = move |arrival| standalone::station(Arc::clone(&shared), arrival);
                 listen::serve(&self.config, access, listeners, stop, station).await
             }
-            Some(upstream) => {
+            Way::Proxy(upstream) => {
                 let shared = Arc::new(Proxy::new(config, relay, Arc::clone(upstream), stop.clone()));
                 let station = move |arrival| proxy::station(Arc::clone(&shared), arrival);
                 listen::serve(&self.config, access, listeners, stop, station).await

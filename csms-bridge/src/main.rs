@@ -12,8 +12,17 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cli::{access::AccessFlags, hash_password::HashPassword, proxy::ProxyFlags};
-use csms_bridge::{Bridge, Config, ConfigError, ListenError, Listeners, Reload, StartError, config::Mode};
+use cli::{
+    access::AccessFlags,
+    ask::{Audit, Notify, Stations},
+    check::Check,
+    hash_password::HashPassword,
+    proxy::ProxyFlags,
+    servers::ServerFlags,
+};
+use csms_bridge::{
+    Admin, AdminError, Bridge, Config, ConfigError, ListenError, Listeners, Reload, StartError, config::Mode,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -37,6 +46,18 @@ struct Cli {
 enum Command {
     /// Serve stations. Prints `listening on ADDRESS` for each listener when ready; logs go to standard error.
     Serve(Box<Serve>),
+    /// Say all that is wrong with a configuration file and the files that it names: line, what, and what to do.
+    ///
+    /// Exit codes: 0 nothing was found, 2 it cannot be used.
+    Check(Check),
+    /// Ask a connected station to do something, and wait for what it says.
+    ///
+    /// Exit codes: 0 it will, 1 it refuses, is not connected, or the bridge cannot be asked, 2 the command line is wrong.
+    Notify(Notify),
+    /// List the stations that a running bridge knows, one JSON object a line.
+    Stations(Stations),
+    /// Print the audit trail of a running bridge, the newest first, one JSON object a line.
+    Audit(Audit),
     /// Print what the list of stations keeps of a password that is read from standard input.
     HashPassword(HashPassword),
 }
@@ -49,7 +70,7 @@ struct Serve {
     /// How to stand next to a CSMS.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Where stations connect; port 0 takes a free one.
+    /// Where stations connect, or in mode sidecar the CSMS; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// An RA: NAME=URL, several URLs separated by commas. Repeatable; the name for stations that name none is `default`.
@@ -64,6 +85,8 @@ struct Serve {
     /// Where to keep what must outlive the bridge: a file, or `memory`. Default: csms-bridge.sqlite here.
     #[arg(long, value_name = "FILE|memory")]
     store: Option<PathBuf>,
+    #[command(flatten)]
+    servers: ServerFlags,
     #[command(flatten)]
     access: AccessFlags,
     #[command(flatten)]
@@ -94,6 +117,7 @@ impl Serve {
         config.hold_pending |= self.hold_pending;
         config.pending_interval_s = self.pending_interval.unwrap_or(config.pending_interval_s);
         config.store.file = self.store.clone().unwrap_or(config.store.file);
+        self.servers.apply(&mut config);
         self.routes.iter().try_for_each(|route| config.add_route(route))?;
         config.check()?;
         Ok(config)
@@ -103,6 +127,10 @@ impl Serve {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => run_serve(&arguments),
+        Command::Check(arguments) => arguments.run(),
+        Command::Notify(arguments) => arguments.run(),
+        Command::Stations(arguments) => arguments.run(),
+        Command::Audit(arguments) => arguments.run(),
         Command::HashPassword(arguments) => match arguments.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -138,8 +166,11 @@ fn run_serve(arguments: &Serve) -> ExitCode {
 /// Whether a file that the configuration names is to blame.
 fn is_config(error: &anyhow::Error) -> bool {
     let listeners = error.downcast_ref::<ListenError>();
+    let admin = error.downcast_ref::<AdminError>();
     let bridge = error.downcast_ref::<StartError>();
-    listeners.is_some_and(ListenError::is_config) || bridge.is_some_and(StartError::is_config)
+    listeners.is_some_and(ListenError::is_config)
+        || bridge.is_some_and(StartError::is_config)
+        || matches!(admin, Some(AdminError::Token(_)))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -148,8 +179,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .open(config.max_stations)
         .context("opening the store")?;
     let listeners = Listeners::bind(&config).await?;
+    let admin = Admin::bind(&config.admin).await?;
+    let drain_notice = config.drain_notice();
     let bridge = Bridge::new(config, store).await?;
+    let (drain, draining) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Nobody has to read it: a closed standard output is no reason to end.
@@ -157,6 +192,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for (_, address) in listeners.addresses()? {
         let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
     }
+    let admin = match admin {
+        Some(admin) => {
+            let address = admin.address()?;
+            let _ = writeln!(stdout, "admin on http://{address}/").and_then(|()| stdout.flush());
+            Some(tokio::spawn(admin.serve(bridge.clone(), draining, ended)))
+        }
+        None => None,
+    };
     tokio::spawn(reload_on_hangup(
         bridge.reload(&listeners),
         signal(SignalKind::hangup())?,
@@ -166,9 +209,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        // Whoever distributes connections is told first.
+        drain.send_replace(true);
+        tokio::time::sleep(drain_notice).await;
         stop.send_replace(true);
     });
     bridge.serve(listeners, stopped).await;
+    end.send_replace(true);
+    if let Some(admin) = admin {
+        // It does not panic.
+        let _ = admin.await;
+    }
     Ok(())
 }
 

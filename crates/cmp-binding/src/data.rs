@@ -4,6 +4,8 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ErrorCode;
+
 /// How `data` is put into the OCPP frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Form {
@@ -80,6 +82,23 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The code of the transfer error that it tells, if it tells one.
+    #[must_use]
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        #[derive(Deserialize)]
+        struct Told {
+            error: Code,
+        }
+        #[derive(Deserialize)]
+        struct Code {
+            code: ErrorCode,
+        }
+        // What tells an error has no other member before it, and a long response need not be read for that.
+        let json = self.data.as_ref().map(|data| data.json.as_str());
+        let told = json.filter(|json| json.starts_with("{\"error\":"))?;
+        serde_json::from_str(told).ok().map(|told: Told| told.error.code)
+    }
+
     pub(crate) const UNKNOWN_MESSAGE_ID: Self = Self {
         status: Status::UnknownMessageId,
         data: None,
@@ -158,4 +177,30 @@ fn is_not_supported(code: &str) -> bool {
     ["NotImplemented", "NotSupported"]
         .iter()
         .any(|name| name.eq_ignore_ascii_case(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::TransferError;
+    use crate::wire::Members;
+
+    #[test]
+    fn the_code_of_an_error_that_is_told_can_be_seen() {
+        for code in [ErrorCode::Busy, ErrorCode::Gap, ErrorCode::UnknownExchange] {
+            let members = Members::error(&TransferError::gap(3));
+            let members = if code == ErrorCode::Gap {
+                members
+            } else {
+                Members::error(&TransferError::last(code))
+            };
+            for form in [Form::Text, Form::Object] {
+                let answer = Answer::accepted(members.clone().into_data(form));
+                assert_eq!(answer.error_code(), Some(code));
+            }
+        }
+        let wait = Members::wait(core::time::Duration::from_secs(2)).into_data(Form::Text);
+        assert_eq!(Answer::accepted(wait).error_code(), None);
+        assert_eq!(Answer::UNKNOWN_MESSAGE_ID.error_code(), None);
+    }
 }

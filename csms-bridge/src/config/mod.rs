@@ -1,9 +1,12 @@
 //! Configuration: a TOML file, flags over it, and an explanation of what is wrong with either.
 
 mod access;
+mod admin;
+mod explain;
 mod listener;
 mod proxy;
 mod route;
+mod sidecar;
 mod store;
 
 use std::{
@@ -14,14 +17,17 @@ use std::{
     time::Duration,
 };
 
-use cmp_binding::{VENDOR_ID, csms};
+use cmp_binding::{DoOperation, VENDOR_ID, csms};
 use ocpp_rpc::ws::{Limits, ServerOptions};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use access::{AccessConfig, ExpiredCertificates, Operations, ProtectionSerials, Unlisted};
+pub use admin::AdminConfig;
+pub use explain::{Explained, explain};
 pub use listener::{ClientAuth, DEFAULT_LISTENER, ExpiredCrls, ListenerConfig, SecurityProfile, TlsConfig};
 pub use proxy::{CertificateFormat, ProxyConfig};
 pub use route::{RouteCause, RouteConfig, RouteError};
+pub use sidecar::SidecarConfig;
 pub use store::StoreConfig;
 
 /// All that the bridge can be told. Every number has its unit in its name; what is not said has a default.
@@ -49,6 +55,11 @@ pub struct Config {
     pub hold_pending: bool,
     /// Seconds after which a Pending station is to send its next BootNotification. Default 10.
     pub pending_interval_s: u64,
+    /// What a station that is Pending is asked to do when it connects or boots: `enroll`, for stations that do not begin by
+    /// themselves. At most once an hour, as a station takes it no more often. Default: nothing.
+    pub pending_do: Option<String>,
+    /// The slot that it is to do it with. Default `ChargingStationCertificate`.
+    pub pending_slot: String,
     /// Seconds between heartbeats of accepted stations. Default 300.
     pub heartbeat_interval_s: u64,
     /// Milliseconds after which a request is tried again for which no RA could be reached; doubled each time, up to 5 min.
@@ -56,6 +67,9 @@ pub struct Config {
     pub ra_retry_ms: u64,
     /// Milliseconds that a DataTransfer may wait for the RA before it is answered with `wait`. Default 2,000.
     pub answer_budget_ms: u64,
+    /// Seconds between the signal to end and the end: `/readyz` says at once that nothing more is to be sent here, and all
+    /// goes on meanwhile. Default 0.
+    pub drain_notice_s: u64,
     /// Seconds that connections get to end when the bridge is stopped. Default 10.
     pub drain_s: u64,
     /// Connections at a time. Default 20,000.
@@ -93,10 +107,17 @@ pub struct Config {
     pub store: StoreConfig,
     /// The CSMS behind the bridge, of the mode `proxy`.
     pub proxy: ProxyConfig,
+    /// Health, metrics, the API and the status page.
+    pub admin: AdminConfig,
+    /// The CSMS of mode `sidecar`.
+    pub sidecar: SidecarConfig,
 }
 
+/// The slot that OCPP's own signing flow is about (2.x: CertificateSigningUseEnumType).
+pub const DEFAULT_SLOT: &str = "ChargingStationCertificate";
+
 /// How the bridge stands next to a CSMS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// It is a small CSMS itself.
@@ -104,6 +125,8 @@ pub enum Mode {
     Standalone,
     /// It stands in front of the CSMS: all but CMP passes as it is.
     Proxy,
+    /// A CSMS has the stations, and passes their DataTransfers on over HTTP.
+    Sidecar,
 }
 
 impl Default for Config {
@@ -119,9 +142,12 @@ impl Default for Config {
             routes: BTreeMap::new(),
             hold_pending: false,
             pending_interval_s: 10,
+            pending_do: None,
+            pending_slot: DEFAULT_SLOT.into(),
             heartbeat_interval_s: 300,
             ra_retry_ms: 10_000,
             answer_budget_ms: 2_000,
+            drain_notice_s: 0,
             drain_s: 10,
             max_connections: 20_000,
             max_connections_per_address: 1_000,
@@ -140,6 +166,8 @@ impl Default for Config {
             wait_max_s: 900,
             store: StoreConfig::default(),
             proxy: ProxyConfig::default(),
+            admin: AdminConfig::default(),
+            sidecar: SidecarConfig::default(),
         }
     }
 }
@@ -211,6 +239,42 @@ pub enum ConfigError {
         /// Why.
         reason: &'static str,
     },
+    /// An HTTP server would answer everybody.
+    #[error(
+        "{table}.listen = {address}: not an address of loopback, so {table}.token_file (a file with a bearer token) is needed; make one with: (umask 077; openssl rand -hex 32 > FILE)"
+    )]
+    OpenToAll {
+        /// Which table.
+        table: &'static str,
+        /// Where it would listen.
+        address: SocketAddr,
+    },
+    /// A key has no effect without another.
+    #[error("{key} has no effect without {without}: add that, or take it away")]
+    Useless {
+        /// Which.
+        key: &'static str,
+        /// Without which.
+        without: &'static str,
+    },
+    /// A key is needed.
+    #[error("{key} is missing: {why}")]
+    Missing {
+        /// Which.
+        key: &'static str,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A word is none of those that are known.
+    #[error("{key} = {value:?}: must be one of {allowed}")]
+    Word {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
     /// A number is out of its range.
     #[error("{name} = {value}: must be {range}")]
     Range {
@@ -221,6 +285,22 @@ pub enum ConfigError {
         /// What it may be.
         range: &'static str,
     },
+}
+
+impl ConfigError {
+    /// The key that it is about, with its tables as far as they are known.
+    fn key(&self) -> Option<String> {
+        Some(match self {
+            Self::Url { route, .. } => format!("routes.{route}.urls"),
+            Self::Listener { name, .. } if name == DEFAULT_LISTENER => "listen".into(),
+            Self::Listener { name, .. } => format!("listeners.{name}.listen"),
+            Self::OpenToAll { table: "sidecar", .. } => "listen".into(),
+            Self::OpenToAll { table, .. } => format!("{table}.listen"),
+            Self::Useless { key, .. } | Self::Word { key, .. } => (*key).into(),
+            Self::Range { name, .. } => name.trim_start_matches("characters of ").into(),
+            _ => return None,
+        })
+    }
 }
 
 impl Config {
@@ -258,97 +338,125 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong and that the types do not show.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        let mut note = |result: Result<(), ConfigError>| found.extend(result.err());
         if self.routes.is_empty() {
-            return Err(ConfigError::NoRoute);
+            note(Err(ConfigError::NoRoute));
         }
         for (name, route) in &self.routes {
-            route.check(name.as_str())?;
+            note(route.check(name.as_str()));
         }
-        self.store.check()?;
-        self.check_listeners()?;
+        note(self.store.check());
+        note(self.check_listeners());
         if self.mode == Mode::Proxy {
-            self.proxy.check()?;
+            note(self.proxy.check());
         }
+        note(self.admin.check());
+        note(self.check_sidecar());
+        note(self.check_pending_do());
+        note(range(
+            "drain_notice_s",
+            self.drain_notice_s,
+            0..=3_600,
+            "0 to 3,600",
+        ));
         let unit = self.unit_bytes as u64;
-        range(
+        note(range(
             "unit_bytes",
             unit,
             512..=self.max_frame_bytes as u64,
             "512 to max_frame_bytes",
-        )?;
-        range(
+        ));
+        note(range(
             "max_exchanges",
             self.max_exchanges as u64,
             1..=csms::MOST_EXCHANGES as u64,
             "1 to 8",
-        )?;
+        ));
         // The length of the string, as OCPP limits it.
-        range(
+        note(range(
             "characters of vendor_id",
             self.vendor_id.chars().count() as u64,
             1..=ocpp_rpc::data_transfer::VENDOR_ID_MAX_CHARS as u64,
             "1 to 255",
-        )?;
-        range("retention_h", self.retention_h, 1..=8_760, "1 to 8,760")?;
+        ));
+        note(range("retention_h", self.retention_h, 1..=8_760, "1 to 8,760"));
         let upload = self.upload_retention_s;
-        range("upload_retention_s", upload, 1..=31_536_000, "1 to 31,536,000")?;
-        range("wait_max_s", self.wait_max_s, 2..=3_600, "2 to 3,600")?;
-        range(
+        note(range(
+            "upload_retention_s",
+            upload,
+            1..=31_536_000,
+            "1 to 31,536,000",
+        ));
+        note(range("wait_max_s", self.wait_max_s, 2..=3_600, "2 to 3,600"));
+        note(range(
             "max_connections",
             self.max_connections as u64,
             1..=1_000_000,
             "1 to 1,000,000",
-        )?;
-        range(
+        ));
+        note(range(
             "max_connections_per_address",
             self.max_connections_per_address as u64,
             1..=1_000_000,
             "1 to 1,000,000",
-        )?;
-        range(
+        ));
+        note(range(
             "handshake_timeout_s",
             self.handshake_timeout_s,
             1..=300,
             "1 to 300",
-        )?;
-        range(
+        ));
+        note(range(
             "max_head_bytes",
             self.max_head_bytes as u64,
             1_024..=65_536,
             "1,024 to 65,536",
-        )?;
-        range(
+        ));
+        note(range(
             "max_calls_per_minute",
             self.max_calls_per_minute.into(),
             1..=1_000_000,
             "1 to 1,000,000",
-        )?;
-        range("ra_retry_ms", self.ra_retry_ms, 1..=300_000, "1 to 300,000")?;
-        range(
+        ));
+        note(range(
+            "ra_retry_ms",
+            self.ra_retry_ms,
+            1..=300_000,
+            "1 to 300,000",
+        ));
+        note(range(
             "answer_budget_ms",
             self.answer_budget_ms,
             0..=25_000,
             "0 to 25,000",
-        )?;
-        range(
+        ));
+        note(range(
             "max_message_bytes",
             self.max_message_bytes as u64,
             1024..=(16 << 20),
             "1,024 to 16,777,216",
-        )?;
+        ));
         // Room for one exchange of the largest size, or no station could ever be served.
-        range(
+        note(range(
             "max_bytes",
             self.max_bytes as u64,
             2 * self.max_message_bytes as u64..=u64::MAX,
             "at least twice max_message_bytes",
-        )?;
-        range(
+        ));
+        note(range(
             "max_stations",
             self.max_stations as u64,
             self.max_connections as u64..=u64::MAX,
             "at least max_connections",
-        )
+        ));
+        found
     }
 
     fn check_listeners(&self) -> Result<(), ConfigError> {
@@ -408,6 +516,70 @@ impl Config {
 
     pub(crate) fn answer_budget(&self) -> Duration {
         Duration::from_millis(self.answer_budget_ms)
+    }
+
+    fn check_sidecar(&self) -> Result<(), ConfigError> {
+        self.sidecar.check()?;
+        if self.mode != Mode::Sidecar {
+            return Ok(());
+        }
+        if self.hold_pending {
+            return Err(ConfigError::Useless {
+                key: "hold_pending",
+                without: "a mode in which the bridge boots stations: in sidecar the CSMS does",
+            });
+        }
+        for (name, listener) in self.each_listener() {
+            let knows = self.sidecar.token_file.is_some() || listener.client_auth() == ClientAuth::Required;
+            if listener.security_profile.is_some() {
+                return Err(ConfigError::Listener {
+                    name,
+                    reason: "security profiles are for stations; in mode sidecar the CSMS connects here",
+                });
+            }
+            if listener
+                .tls
+                .as_ref()
+                .is_some_and(|tls| !tls.manufacturer_cas.is_empty())
+            {
+                return Err(ConfigError::Listener {
+                    name,
+                    reason: "manufacturer_cas are for stations; in mode sidecar the CSMS connects here",
+                });
+            }
+            if !listener.listen.ip().is_loopback() && !knows {
+                return Err(ConfigError::OpenToAll {
+                    table: "sidecar",
+                    address: listener.listen,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pending_do(&self) -> Result<(), ConfigError> {
+        let slot = self.pending_slot.chars().count() as u64;
+        range("characters of pending_slot", slot, 1..=64, "1 to 64")?;
+        match &self.pending_do {
+            Some(name) if DoOperation::parse(name).is_none() => Err(ConfigError::Word {
+                key: "pending_do",
+                value: name.clone(),
+                allowed: "enroll, update, ca-certs, root-update, template, crl",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stations that are Pending are asked to do.
+    pub(crate) fn pending_do(&self) -> Option<(DoOperation, &str)> {
+        let operation = self.pending_do.as_deref().and_then(DoOperation::parse)?;
+        Some((operation, &self.pending_slot))
+    }
+
+    /// How long the bridge goes on after the signal to end.
+    #[must_use]
+    pub fn drain_notice(&self) -> Duration {
+        Duration::from_secs(self.drain_notice_s)
     }
 
     pub(crate) fn drain(&self) -> Duration {

@@ -20,7 +20,7 @@ pub use tls::{TlsError, TlsFileError};
 use crate::{
     Config,
     access::Access,
-    config::{DEFAULT_LISTENER, ExpiredCertificates},
+    config::{DEFAULT_LISTENER, ExpiredCertificates, ListenerConfig},
     relay::Relay,
 };
 use tls::Tls;
@@ -37,13 +37,18 @@ struct Listener {
 }
 
 /// On what terms stations connect somewhere. Connections hold it longer than there is a listener.
-struct Terms {
+pub(crate) struct Terms {
     name: Arc<str>,
-    tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     wants_password: bool,
 }
 
 impl Terms {
+    /// Whether nobody connects without a certificate of the CAs that the listener names.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::requires_certificate)
+    }
+
     /// The listener as a part of its stations' keys: nothing for the one of `listen`.
     fn key(&self) -> &str {
         match &*self.name {
@@ -83,7 +88,29 @@ impl ListenError {
     }
 }
 
+/// Reads the files that a listener names, for nothing but what is wrong with them.
+///
+/// # Errors
+/// [`ListenError::Tls`].
+pub(crate) fn check_files(name: &str, listener: &ListenerConfig) -> Result<(), ListenError> {
+    let tls = listener.tls.as_ref();
+    let loaded = tls
+        .map(|files| Tls::load(files, listener.client_auth(), false))
+        .transpose();
+    loaded.map(drop).map_err(|source| ListenError::Tls {
+        name: name.into(),
+        source,
+    })
+}
+
 impl Listeners {
+    /// Each with its terms.
+    pub(crate) fn into_each(self) -> impl Iterator<Item = (TcpListener, Arc<Terms>)> {
+        self.each
+            .into_iter()
+            .map(|listener| (listener.tcp, listener.terms))
+    }
+
     /// Reads the files that the listeners of a checked configuration name, then takes the addresses.
     ///
     /// # Errors

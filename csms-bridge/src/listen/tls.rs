@@ -113,6 +113,11 @@ impl Tls {
         })
     }
 
+    /// Whether nobody connects without a certificate.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        self.client_auth == ClientAuth::Required
+    }
+
     /// Reads the files again. New connections get what is in them; if one cannot be used, nothing changes.
     ///
     /// # Errors

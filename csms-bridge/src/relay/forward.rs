@@ -18,16 +18,24 @@ impl Relay {
     ) {
         let span = info_span!("forward", station = %entry.key, exchange = %id, route = route.as_str());
         let (relay, entry) = (Arc::clone(self), Arc::clone(entry));
-        relay.in_flight.send_modify(|requests| *requests += 1);
+        relay.count_in_flight(1);
         let task = async move {
             relay.forward(&entry, id, &route, request).await;
-            relay.in_flight.send_modify(|requests| *requests -= 1);
+            relay.count_in_flight(-1);
         };
         tokio::spawn(task.instrument(span));
     }
 
+    fn count_in_flight(&self, more: isize) {
+        self.in_flight.send_modify(|requests| {
+            *requests = requests.saturating_add_signed(more);
+            self.metrics.in_flight(*requests);
+        });
+    }
+
     async fn forward(self: &Arc<Self>, entry: &Arc<Entry>, id: ExchangeId, route: &Route, request: Vec<u8>) {
         let bytes = request.len();
+        let began = crate::clock::now();
         let Some(result) = self.ask(entry, id, route, request).await else {
             return;
         };
@@ -39,6 +47,8 @@ impl Relay {
             ),
             Err(error) => warn!(request_bytes = bytes, %error, "no response"),
         }
+        let took = crate::clock::now().saturating_sub(began);
+        self.metrics.exchanged(route, bytes, &result, took);
         self.with(entry, |state, now| state.csms.handle_ra_response(now, id, result))
             .await;
     }

@@ -9,7 +9,10 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,12 +32,15 @@ use crate::{
     access::Access,
     clock,
     config::{RouteConfig, RouteError},
+    metrics::Metrics,
     ra,
     store::Stored,
 };
 
 /// How often what is due without a connection is looked after: retries of an RA, retention.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long a store that failed is not relied on.
+const STORE_RECOVERY: Duration = Duration::from_secs(30);
 /// The value of [`Entry::newest`] that no connection has.
 const NO_CONNECTION: u64 = u64::MAX;
 
@@ -50,6 +56,9 @@ pub(crate) struct Relay {
     loading: AsyncMutex<()>,
     /// Requests on their way to an RA.
     in_flight: watch::Sender<usize>,
+    metrics: Metrics,
+    /// When the store failed last, in seconds of [`clock::now`]; 0: never.
+    store_failed_at_s: AtomicU64,
 }
 
 /// One station.
@@ -105,6 +114,8 @@ impl Relay {
             store,
             access,
             budget: Budget::new(config.max_bytes),
+            metrics: Metrics::new(),
+            store_failed_at_s: AtomicU64::new(0),
             config,
             stations: Mutex::default(),
             loading: AsyncMutex::default(),
@@ -168,7 +179,8 @@ impl Relay {
                         *newest += 1;
                         number = *newest;
                     });
-                    state.connected(now, number, &wake);
+                    state.connected(now, number, &wake, self.metrics.connected());
+                    state.ask_pending(self.config.pending_do());
                     Some(number)
                 })
                 .await;
@@ -205,15 +217,38 @@ impl Relay {
         let entries: Vec<_> = lock(&self.stations).values().cloned().collect();
         let mut views = Vec::with_capacity(entries.len());
         for entry in entries {
-            let state = entry.state.lock().await;
-            views.push(StationView {
-                key: entry.key.clone(),
-                is_connected: state.connection.is_some(),
-                facts: state.facts.clone(),
-                open: state.csms.open(),
-            });
+            views.push(entry.view().await);
         }
         views
+    }
+
+    /// The stations of this identity of which something is in memory.
+    pub(crate) fn keys_of(&self, identity: &str) -> Vec<StationKey> {
+        let stations = lock(&self.stations);
+        let keys = stations.keys().filter(|key| key.identity == identity);
+        keys.cloned().collect()
+    }
+
+    /// Whether the store took what was last given to it, or has had time to recover.
+    pub(crate) fn store_works(&self) -> bool {
+        let failed_at_s = self.store_failed_at_s.load(Ordering::Relaxed);
+        clock::now().as_secs().saturating_sub(failed_at_s) >= STORE_RECOVERY.as_secs()
+    }
+
+    /// A station, if something of it is in memory.
+    pub(crate) async fn station(&self, key: &StationKey) -> Option<StationView> {
+        let entry = lock(&self.stations).get(key).cloned()?;
+        Some(entry.view().await)
+    }
+
+    /// What is counted.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The store, for those who look into it.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// Requests on their way to an RA.
@@ -307,6 +342,8 @@ impl Relay {
 
     fn applied(self: &Arc<Self>, entry: &Arc<Entry>, state: &mut State, result: Result<(), StoreError>) {
         if let Err(error) = result {
+            self.store_failed_at_s
+                .store(clock::now().as_secs(), Ordering::Relaxed);
             error!(station = %entry.key, %error, "the station's connection is closed: nothing can be kept of it");
             self.give_up(entry, state);
         }
@@ -344,6 +381,7 @@ impl Relay {
                 Action::NoBinding => warn!(station = %entry.key, "the station does not carry CMP"),
                 Action::Notified(outcome) => {
                     info!(station = %entry.key, ?outcome, "notified");
+                    self.metrics.notified(outcome);
                     state.notified(clock::now(), outcome);
                 }
                 Action::PullEnded { idle } => state.is_idle = idle,
@@ -370,6 +408,16 @@ impl Relay {
 }
 
 impl Entry {
+    async fn view(&self) -> StationView {
+        let state = self.state.lock().await;
+        StationView {
+            key: self.key.clone(),
+            is_connected: state.connection.is_some(),
+            facts: state.facts.clone(),
+            open: state.csms.open(),
+        }
+    }
+
     fn is_broken(&self) -> bool {
         *self.newest.borrow() == NO_CONNECTION
     }
@@ -399,6 +447,7 @@ async fn sweep(relay: Weak<Relay>) {
     loop {
         interval.tick().await;
         let Some(relay) = relay.upgrade() else { return };
+        relay.metrics.tidy();
         relay.sweep().await;
     }
 }

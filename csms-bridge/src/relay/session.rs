@@ -42,7 +42,11 @@ impl Session {
         // In a task of its own: a caller that looks at something else meanwhile must not keep the station's turn.
         let session = self.clone();
         let answer = tokio::spawn(async move { session.answer(message_id, data).await });
-        answer.await.ok().flatten()
+        let answer = answer.await.ok().flatten()?;
+        if let Some(code) = answer.error_code() {
+            self.relay.metrics.rejected(code);
+        }
+        Some(answer)
     }
 
     async fn answer(&self, message_id: String, data: Option<Data>) -> Option<Answer> {
@@ -92,6 +96,11 @@ impl Session {
             .await;
     }
 
+    /// Frames on this connection have at most so many bytes, whatever the station takes.
+    pub(crate) async fn limit_unit(&self, unit: usize) {
+        self.with(|state, _| state.csms.limit_unit(unit)).await;
+    }
+
     /// Begins to pull: the station may not call.
     pub(crate) async fn start_pull(&self) {
         self.with(|state, now| {
@@ -108,7 +117,11 @@ impl Session {
 
     /// Says how the boot is answered.
     pub(crate) async fn set_boot(&self, boot: Boot) {
-        self.with(|state, _| state.facts.boot = boot).await;
+        self.with(|state, _| {
+            state.facts.boot = boot;
+            state.ask_pending(self.relay.config.pending_do());
+        })
+        .await;
     }
 
     /// Whether a station that is held may be let in: it was let in before, or has just been served.

@@ -13,7 +13,10 @@ use cmp_binding::{
 use tokio::sync::{Notify, oneshot};
 
 use super::NotifyError;
-use crate::{Boot, Facts, StationKey, clock, store::Batch};
+use crate::{Boot, Facts, StationKey, clock, metrics::Connected, store::Batch};
+
+/// A station takes a `do` for a slot at most once in that time (docs/binding.md).
+const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 
 pub(super) struct State {
     pub(super) csms: Csms,
@@ -33,6 +36,10 @@ pub(super) struct State {
     pub(super) target: Option<(ExchangeId, String)>,
     /// Number of the connection that counts, if there is one.
     pub(super) connection: Option<u64>,
+    /// Counts that connection.
+    counted: Option<Connected>,
+    /// The station was asked, without anybody's order, to do something, and has not answered yet.
+    is_asked: bool,
     /// Something may be to be sent to the station on that connection.
     pub(super) wake: Arc<Notify>,
     /// The store failed: nothing is done any more with what is here.
@@ -61,15 +68,18 @@ impl State {
             is_idle: false,
             target: None,
             connection: None,
+            counted: None,
+            is_asked: false,
             wake: Arc::default(),
             is_broken: false,
         }
     }
 
-    pub(super) fn connected(&mut self, now: Duration, number: u64, wake: &Arc<Notify>) {
+    pub(super) fn connected(&mut self, now: Duration, number: u64, wake: &Arc<Notify>, counted: Connected) {
         self.disconnected();
         self.csms.handle_connected();
         self.connection = Some(number);
+        self.counted = Some(counted);
         self.wake = Arc::clone(wake);
         if self.is_pending() && !self.is_idle {
             self.csms.start_pull(now);
@@ -81,6 +91,11 @@ impl State {
         self.waiting.clear();
         self.notifying.clear();
         self.connection = None;
+        self.counted = None;
+        if std::mem::take(&mut self.is_asked) {
+            // It may never have heard of it.
+            self.facts.asked_at_s = 0;
+        }
         self.facts.seen_at_s = clock::utc().as_secs();
     }
 
@@ -109,8 +124,26 @@ impl State {
         Ok(())
     }
 
+    /// Asks a station that is held to do something, if that is what is wanted of such stations and it was not asked of late.
+    pub(super) fn ask_pending(&mut self, wanted: Option<(DoOperation, &str)>) {
+        let Some((operation, slot)) = wanted.filter(|_| self.is_pending() && !self.is_asked) else {
+            return;
+        };
+        let now_s = clock::utc().as_secs();
+        if now_s.saturating_sub(self.facts.asked_at_s) < ASK_AGAIN.as_secs() {
+            return;
+        }
+        // Nobody waits for the answer but this state.
+        let (sender, _) = oneshot::channel();
+        if self.notify(operation, slot, sender).is_ok() {
+            self.is_asked = true;
+            self.facts.asked_at_s = now_s;
+        }
+    }
+
     /// The station has answered a `do`. What it does then while it is held has to be pulled.
     pub(super) fn notified(&mut self, now: Duration, outcome: Option<ErrorCode>) {
+        self.is_asked = false;
         if let Some(answer) = self.notifying.pop_front() {
             // Who asked may have given up.
             let _ = answer.send(outcome);

@@ -65,6 +65,8 @@ pub struct Facts {
     pub is_let_in: bool,
     /// Seconds since 1970 when it connected or went last.
     pub seen_at_s: u64,
+    /// Seconds since 1970 when it was last asked to do something without anybody's order; 0: never.
+    pub asked_at_s: u64,
     /// What it said of itself last.
     pub hello: Option<Hello>,
 }

@@ -1,12 +1,14 @@
 //! A bridge in this process, an RA that misbehaves as it is told, and a station that writes its own JSON.
 #![allow(dead_code)]
 
+pub mod http;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use csms_bridge::{Config, Listeners, Reload};
+use csms_bridge::{Admin, Config, Listeners, Reload};
 use ocpp_rpc::Version;
 use ocpp_rpc::ws::{ClientOptions, CloseCode, Connection, Error, connect_over, station_url};
 use serde_json::{Value, json};
@@ -29,6 +31,8 @@ pub struct Bridge {
     pub addresses: Vec<SocketAddr>,
     pub reload: Reload,
     pub bridge: csms_bridge::Bridge,
+    admin: Option<SocketAddr>,
+    drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -47,12 +51,21 @@ impl Bridge {
         let addresses: Vec<_> = addresses.into_iter().map(|(_, address)| address).collect();
         let base = format!("ws://{}/ocpp", addresses[0]);
         let (stop, stopped) = watch::channel(false);
+        let (drain, draining) = watch::channel(false);
+        let admin = Admin::bind(&config.admin).await.unwrap();
         let store = config.store.open(config.max_stations).unwrap();
         let bridge = csms_bridge::Bridge::new(config, store).await.unwrap();
         let reload = bridge.reload(&listeners);
+        let admin = admin.map(|admin| {
+            let address = admin.address().unwrap();
+            tokio::spawn(admin.serve(bridge.clone(), draining, stopped.clone()));
+            address
+        });
         let serving = bridge.clone();
         let served = tokio::spawn(async move { serving.serve(listeners, stopped).await });
         Self {
+            admin,
+            drain,
             base,
             addresses,
             reload,
@@ -60,6 +73,15 @@ impl Bridge {
             stop,
             served,
         }
+    }
+
+    /// The admin address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("admin.listen is not set")
+    }
+
+    pub fn begin_to_drain(&self) {
+        self.drain.send_replace(true);
     }
 
     pub fn begin_to_stop(&self) {

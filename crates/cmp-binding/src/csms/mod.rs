@@ -224,6 +224,8 @@ struct Link {
     unit: usize,
     max: usize,
     form: Form,
+    /// Largest frame, in bytes, that what is between here and the station takes.
+    way: usize,
     /// The station has had the opportunity to say what it takes.
     told: bool,
 }
@@ -233,6 +235,7 @@ impl Link {
         unit: DEFAULT_UNIT,
         max: usize::MAX,
         form: Form::Text,
+        way: usize::MAX,
         told: false,
     };
 }
@@ -335,6 +338,12 @@ impl Csms {
             self.writes.push(Write::Forget { id });
         }
         self.forward_again(now);
+    }
+
+    /// Frames on this connection have at most `unit` bytes, at least 512, whatever the station takes: something between here
+    /// and the station takes no larger ones.
+    pub fn limit_unit(&mut self, unit: usize) {
+        self.link.get_or_insert(Link::NEW).way = unit.max(MIN_UNIT);
     }
 
     /// The next change to make durable before anything else; empty if there is none.
@@ -441,7 +450,7 @@ impl Csms {
     fn fit(&self, envelope_bytes: usize, form: Form) -> Fit {
         let unit = self
             .link
-            .map_or(DEFAULT_UNIT, |link| link.unit)
+            .map_or(DEFAULT_UNIT, |link| link.unit.min(link.way))
             .min(self.config.unit);
         Fit {
             unit,
