@@ -1,8 +1,9 @@
 """A CSMS made of the Python package `ocpp`, which carries CMP to an RA over HTTP.
 
-    csms_ocpp.py --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT --route NAME=URL…
+    csms_ocpp.py --ocpp 1.6|2.0.1|2.1 --mode push|pull|plain --listen HOST:PORT --route NAME=URL…
 
-In pull mode it holds stations in boot state Pending and does all the calling.
+In pull mode it holds stations in boot state Pending and does all the calling. In plain mode it knows nothing of CMP. With
+--traffic it calls the station all the time, until the station tells it to be quiet.
 """
 
 import argparse
@@ -18,10 +19,14 @@ from ocpp.v16 import call_result as result16
 from ocpp.v201 import ChargePoint as ChargePoint201
 from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
+from ocpp.v21 import ChargePoint as ChargePoint21
+from ocpp.v21 import call as call21
+from ocpp.v21 import call_result as result21
 
 import binding
 import csms_binding
 import http_face
+import ordinary
 
 
 def now():
@@ -32,11 +37,13 @@ def csms_class(base, call, result):
     class Csms(base):
         binding = None
         mode = "push"
+        boot = "Accepted"
         pulling = None
+        traffic = None
 
         @on("BootNotification")
         async def on_boot(self, **_):
-            status = "Pending" if self.mode == "pull" else "Accepted"
+            status = "Pending" if self.mode == "pull" else self.boot
             return result.BootNotification(current_time=now(), interval=5, status=status)
 
         @after("BootNotification")
@@ -59,7 +66,13 @@ def csms_class(base, call, result):
 
         @on("DataTransfer")
         async def on_data_transfer(self, vendor_id, message_id=None, data=None, **_):
-            if vendor_id.lower() != binding.VENDOR_ID:
+            if vendor_id == ordinary.OTHER["vendorId"]:
+                return result.DataTransfer(status="Accepted", data=data)
+            if vendor_id == "quiet":
+                self.traffic.stopping = True
+                done = self.traffic.task.done()
+                return result.DataTransfer(status="Accepted" if done else "Rejected")
+            if vendor_id.lower() != binding.VENDOR_ID or self.mode == "plain":
                 return result.DataTransfer(status="UnknownVendorId")
             value, as_text = binding.parse(data)
             answer = await self.binding.handle(message_id, value)
@@ -81,15 +94,20 @@ def csms_class(base, call, result):
 CSMS = {
     "1.6": csms_class(ChargePoint16, call16, result16),
     "2.0.1": csms_class(ChargePoint201, call201, result201),
+    "2.1": csms_class(ChargePoint21, call21, result21),
 }
+CALLS = {"1.6": call16, "2.0.1": call201, "2.1": call21}
 
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ocpp", choices=CSMS, required=True)
-    parser.add_argument("--mode", choices=["push", "pull"], default="push")
+    parser.add_argument("--mode", choices=["push", "pull", "plain"], default="push")
+    parser.add_argument("--boot", choices=["Accepted", "Pending"], default="Accepted")
+    parser.add_argument("--record", help="file for every text")
+    parser.add_argument("--traffic", action="store_true")
     parser.add_argument("--listen", required=True)
-    parser.add_argument("--route", action="append", required=True)
+    parser.add_argument("--route", action="append", default=[])
     parser.add_argument("--unit", type=int, default=3500)
     parser.add_argument("--piece", type=int, default=900, help="bytes of DER in a frame")
     arguments = parser.parse_args()
@@ -106,10 +124,14 @@ async def main():
     async def connection(socket):
         name = socket.request.path.rsplit("/", 1)[-1]
         print(f"station {name} speaks {socket.subprotocol}", flush=True)
-        csms = CSMS[arguments.ocpp](name, socket)
+        csms = CSMS[arguments.ocpp](name, ordinary.recorded(socket, arguments.record))
         csms.mode = arguments.mode
+        csms.boot = arguments.boot
         csms.binding = known.setdefault(name, csms_binding.Csms(routes, arguments.unit, arguments.piece))
         csms.binding.call = csms.data_transfer
+        if arguments.traffic:
+            calls = ordinary.csms_calls(csms, CALLS[arguments.ocpp], arguments.ocpp)
+            csms.traffic = ordinary.Traffic(calls)
         try:
             await csms.start()
         except websockets.ConnectionClosed:

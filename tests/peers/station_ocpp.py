@@ -1,13 +1,16 @@
 """A charging station made of the Python package `ocpp`, with an HTTP face for CMP clients.
 
-    station_ocpp.py --csms ws://HOST:PORT/PATH --id ID --ocpp 1.6|2.0.1 --mode push|pull --listen HOST:PORT
+    station_ocpp.py --csms ws://HOST:PORT/PATH --id ID --ocpp 1.6|2.0.1|2.1 --mode push|pull --listen HOST:PORT
         [--trust FILE] [--password PASSWORD]
+
+With --traffic it calls the CSMS all the time. On SIGTERM it and the CSMS become quiet, and it closes the connection.
 """
 
 import argparse
 import asyncio
 import base64
 import json
+import signal
 import ssl
 
 import websockets
@@ -18,9 +21,13 @@ from ocpp.v16 import call_result as result16
 from ocpp.v201 import ChargePoint as ChargePoint201
 from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
+from ocpp.v21 import ChargePoint as ChargePoint21
+from ocpp.v21 import call as call21
+from ocpp.v21 import call_result as result21
 
 import binding
 import http_face
+import ordinary
 
 STATUS = {"malformed": 400, "forbidden": 403, "too-large": 413, "busy": 503, "ra-unreachable": 503, "ra-timeout": 504}
 
@@ -46,6 +53,8 @@ def station_class(base, call, result, boot):
 
         @on("DataTransfer")
         async def on_data_transfer(self, vendor_id, message_id=None, data=None, **_):
+            if vendor_id == ordinary.OTHER["vendorId"]:
+                return result.DataTransfer(status="Accepted", data=data)
             if vendor_id.lower() != binding.VENDOR_ID:
                 return result.DataTransfer(status="UnknownVendorId")
             value, as_text = binding.parse(data)
@@ -54,7 +63,27 @@ def station_class(base, call, result, boot):
                 return result.DataTransfer(status="UnknownMessageId")
             return result.DataTransfer(status="Accepted", data=json.dumps(answer) if as_text else answer)
 
+        @on("GetConfiguration")
+        async def on_get_configuration(self, key, **_):
+            return result.GetConfiguration(unknown_key=key)
+
+        @on("GetVariables")
+        async def on_get_variables(self, get_variable_data, **_):
+            unknown = {"attribute_status": "UnknownComponent"}
+            return result.GetVariables(get_variable_result=[unknown | data for data in get_variable_data])
+
+        async def make_quiet(self):
+            """Until the CSMS has an answer to all that it asked."""
+            while (await self.call(call.DataTransfer(vendor_id="quiet"))).status != "Accepted":
+                await asyncio.sleep(0.01)
+
     return Station
+
+
+def boot_2(call):
+    return call.BootNotification(
+        charging_station={"model": "peer", "vendor_name": "python"}, reason="PowerUp"
+    )
 
 
 STATIONS = {
@@ -64,15 +93,10 @@ STATIONS = {
         result16,
         lambda call: call.BootNotification(charge_point_model="peer", charge_point_vendor="python"),
     ),
-    "2.0.1": station_class(
-        ChargePoint201,
-        call201,
-        result201,
-        lambda call: call.BootNotification(
-            charging_station={"model": "peer", "vendor_name": "python"}, reason="PowerUp"
-        ),
-    ),
+    "2.0.1": station_class(ChargePoint201, call201, result201, boot_2),
+    "2.1": station_class(ChargePoint21, call21, result21, boot_2),
 }
+CALLS = {"1.6": call16, "2.0.1": call201, "2.1": call21}
 
 
 async def main():
@@ -86,6 +110,8 @@ async def main():
     parser.add_argument("--trust", help="anchors of the CSMS's TLS certificate (PEM), for wss://")
     parser.add_argument("--password", help="for HTTP Basic authentication")
     parser.add_argument("--piece", type=int, default=900, help="bytes of DER in a call")
+    parser.add_argument("--record", help="file for every text")
+    parser.add_argument("--traffic", action="store_true")
     arguments = parser.parse_args()
 
     url = f"{arguments.csms.rstrip('/')}/{arguments.id}"
@@ -96,13 +122,18 @@ async def main():
         credentials = base64.b64encode(f"{arguments.id}:{arguments.password}".encode()).decode()
         options["additional_headers"] = {"Authorization": f"Basic {credentials}"}
     async with websockets.connect(url, subprotocols=[f"ocpp{arguments.ocpp}"], **options) as socket:
-        station = STATIONS[arguments.ocpp](arguments.id, socket)
+        station = STATIONS[arguments.ocpp](arguments.id, ordinary.recorded(socket, arguments.record))
         carrier = binding.Pull(arguments.piece)
         if arguments.mode == "push":
             carrier = binding.Push(station.data_transfer, arguments.piece)
         station.binding = carrier
         running = asyncio.create_task(station.start())
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         await station.boot()
+        traffic = None
+        if arguments.traffic:
+            traffic = ordinary.Traffic(ordinary.station_calls(station, CALLS[arguments.ocpp], arguments.ocpp))
         one = asyncio.Lock()
 
         async def answer(request):
@@ -114,7 +145,15 @@ async def main():
                     return STATUS.get(error.error.get("code"), 502), json.dumps(error.error).encode()
 
         await http_face.serve(arguments.listen, answer)
-        await running
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            return running.result()
+        if traffic is not None:
+            await traffic.stop()
+        if arguments.record:
+            await station.make_quiet()
+        running.cancel()
 
 
 asyncio.run(main())

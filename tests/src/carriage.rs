@@ -41,7 +41,12 @@ pub fn our_bridge(door: &Door, update_door: &Door) -> Program {
     bridge(&door.url(), &["--route", &update_route])
 }
 
-fn carries(command: &str, pki: &Pki, protection: Protection, carrier: &Program, door: &Door) {
+/// Runs one command of `openssl cmp` through `carrier`, and compares the bytes with those that came through `door`.
+///
+/// # Panics
+/// If the transaction fails or a byte differs.
+#[track_caller]
+pub fn carries(command: &str, pki: &Pki, protection: Protection, carrier: &Program, door: &Door) {
     let before = door.seen().len();
     let dir = folder();
     let url = format!("http://{}/pkix/", carrier.address());
