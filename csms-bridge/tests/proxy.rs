@@ -435,3 +435,20 @@ async fn while_the_csms_is_away_only_who_has_a_password_of_the_bridge_is_served_
     let refused = open(&open_to_all, Version::V2_0_1).await;
     assert!(matches!(refused, Err(Error::Refused(503))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_csms_behind_wss_is_known_by_the_pinned_certificates_alone() {
+    let (files, ra) = (Files::make(), ra().await);
+    // A bridge that is a CSMS itself.
+    let csms = Bridge::start(&[&ra.url], &files.tls(""), "").await;
+    let url = format!("wss://localhost:{}", csms.addresses[0].port());
+    for (trust, taken) in [("server-root.crt", true), ("operator.crt", false)] {
+        let trust = format!("trust = '{}'", files.path(trust));
+        let bridge = bridge(&ra, &url, "", &trust).await;
+        match Station::connect_as(&bridge, "CS-1", Version::V2_0_1).await {
+            Ok(mut station) if taken => assert_eq!(station.boot().await, "Accepted"),
+            Err(Error::Refused(502)) if !taken => {}
+            other => panic!("{:?}", other.map(drop)),
+        }
+    }
+}

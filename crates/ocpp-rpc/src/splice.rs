@@ -199,7 +199,7 @@ enum Way {
     Stays,
 }
 
-/// The most events without consequence that are kept for one who does not poll.
+/// The most events without consequence, and texts to either side, that are kept for one who does not poll.
 const MAX_UNPOLLED: usize = 32;
 
 const BOOT: &str = "BootNotification";
@@ -256,10 +256,19 @@ impl Splice {
         matches!(self.own, Own::None)
     }
 
+    /// Whether there is room for what the station sends; while not, its connection is not read.
+    #[must_use]
+    pub fn takes_station(&self) -> bool {
+        self.to_station.len() < MAX_UNPOLLED && self.to_csms.len() < MAX_UNPOLLED
+    }
+
     /// Whether there is room for what the CSMS sends; while not, its connection is not read.
     #[must_use]
     pub fn takes_csms(&self) -> bool {
-        self.held.len() < self.config.max_held && self.held_bytes < self.config.max_held_bytes
+        // What is refused on one side is answered there, whether that side reads or not.
+        self.takes_station()
+            && self.held.len() < self.config.max_held
+            && self.held_bytes < self.config.max_held_bytes
     }
 
     /// Answers a DataTransfer of the station. One that was answered before is left alone.

@@ -81,7 +81,7 @@ impl Legs {
             }
             // A slow reader on one side holds the other back.
             let has_room = self.events.capacity() >= ROOM;
-            let read_station = has_room && self.csms.is_flushed();
+            let read_station = has_room && self.csms.is_flushed() && self.splice.takes_station();
             let read_csms = has_room && self.station.is_flushed() && self.splice.takes_csms();
             let due = self.splice.poll_timeout();
             let wait = due.map_or(Duration::MAX, |due| due.saturating_sub(clock::now()));

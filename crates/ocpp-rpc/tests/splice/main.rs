@@ -350,6 +350,21 @@ fn what_is_held_is_bounded_and_its_sender_is_not_read_meanwhile() {
     assert!(splice.takes_csms());
 }
 
+#[test]
+fn one_who_is_refused_and_does_not_read_is_not_read_either() {
+    let mut splice = splice(Version::V1_6);
+    let call = |n: usize| format!(r#"[2,"{n}","DataTransfer",{CALL}]"#);
+    let taken = (0..1_000).take_while(|&n| {
+        let takes = splice.takes_station();
+        splice.handle_station(T0, call(n));
+        takes
+    });
+    assert!(taken.count() < 100);
+    assert!(!splice.takes_csms());
+    while splice.poll_station().is_some() {}
+    assert!(splice.takes_station() && splice.takes_csms());
+}
+
 fn boots() -> impl Strategy<Value = Boot> {
     prop_oneof![3 => Just(Boot::Accepted), 1 => Just(Boot::Pending), 1 => Just(Boot::Rejected)]
 }
