@@ -40,7 +40,7 @@ pub use config::{Config, ConfigError, RouteError};
 pub use http::{CallError, PeerError, SecretError, SecretFile};
 pub use listen::{ListenError, Listeners, Reload, TlsError, TlsFileError};
 use proxy::{Proxy, Upstream};
-pub use ra::{Failure, LATENCY_BOUNDS_MS, Latency, RouteView, TargetState, TargetView};
+pub use ra::{Failure, LATENCY_BOUNDS_MS, Latency, RouteView, SpoolError, TargetState, TargetView};
 use relay::Relay;
 pub use relay::{NotifyError, StationView};
 use sidecar::Sidecar;

@@ -73,8 +73,9 @@ struct Serve {
     /// Where stations connect, or in mode sidecar the CSMS; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// An RA: NAME=URL, several URLs separated by commas. Repeatable; the name for stations that name none is `default`.
-    #[arg(long = "route", value_name = "NAME=URL")]
+    /// An RA: NAME=URL, several URLs separated by commas, or NAME=spool:DIR, a folder whose files somebody carries.
+    /// Repeatable; the name for stations that name none is `default`. https needs `trust` in the configuration file.
+    #[arg(long = "route", value_name = "NAME=URL|spool:DIR")]
     routes: Vec<String>,
     /// Hold each station in boot state Pending, and pull, until it has been served.
     #[arg(long)]

@@ -11,67 +11,11 @@
 
 mod harness;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use harness::{FakeRa, Reaction, Station, chunk, exchange_id, free_port, message, sequence, whole};
-use ocpp_rpc::Version;
+use harness::program::Program;
+use harness::{FakeRa, Reaction, chunk, exchange_id, free_port, message, sequence, whole};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
-
-/// The program with a store in `dir`.
-struct Program {
-    child: Child,
-    base: String,
-}
-
-impl Program {
-    fn start(dir: &TempDir, urls: &str, options: &[&str]) -> Self {
-        let store = dir.path().join("store");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_csms-bridge"))
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--route",
-                &format!("default={urls}"),
-            ])
-            .arg("--store")
-            .arg(store)
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on ").expect("it did not start");
-        Self {
-            base: format!("ws://{}/ocpp", address.trim_end()),
-            child,
-        }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    async fn station(&self) -> Station {
-        Station::connect_to(&self.base, "CS1", Version::V2_0_1)
-            .await
-            .unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 async fn prompt_ra() -> FakeRa {
     FakeRa::start(|_, _| Reaction::Answer("200 OK", sequence(600, 7))).await

@@ -378,6 +378,27 @@ fn a_station_enrols_and_updates_while_files_are_carried() {
 }
 
 #[test]
+fn a_station_enrols_and_updates_while_the_bridges_files_are_carried() {
+    let (lab, spool, store) = (LabRa::init(), folder(), folder());
+    let root = lab.file("root.pem");
+    let options = ["--store", &arg(store.path().join("store"))];
+    let mut bridge = bridge(&format!("spool:{}", arg(spool.path())), &options);
+    for station in [
+        Station::of_lab(&lab, "SN-1"),
+        Station::with_secret(SECRET.1, root.clone()),
+    ] {
+        let program = station.start(&csms_url(&bridge), "enroll,update", &[]);
+        assert_eq!(carry_until_done(&lab, spool.path(), program), 4);
+        station.check_certificate(&root);
+    }
+    bridge.kill();
+    for folder in ["outbox", "inbox", "bad", "unclaimed"] {
+        let left = fs::read_dir(spool.path().join(folder)).unwrap();
+        assert_eq!(left.count(), 0, "{folder}");
+    }
+}
+
+#[test]
 fn a_station_goes_on_polling_after_the_ra_lost_power() {
     let lab = LabRa::init();
     let (ra_folder, spool) = (lab.issue_ra("Depot"), folder());

@@ -708,7 +708,7 @@ fn a_request_that_was_given_away_waits_for_weeks_and_over_restarts_and_is_given_
         panic!("no reply")
     };
     assert_eq!(members(&answer), json!({"wait": 2}));
-    for error in [RaError::Unreachable, RaError::Timeout, RaError::BadResponse] {
+    for error in [RaError::Unreachable, RaError::Forbidden, RaError::BadResponse] {
         csms.handle_ra_response(s(1), id(1), Err(error));
     }
     let fetch = json!({"id": id(1).to_string(), "off": 0});

@@ -198,7 +198,7 @@ pub enum ConfigError {
     )]
     NoRoute,
     /// A `--route` cannot be read.
-    #[error("--route {0}: not NAME=URL[,URL…]; NAME is 1 to 32 of a-z, 0-9 and -")]
+    #[error("--route {0}: not NAME=URL[,URL…] or NAME=spool:DIR; NAME is 1 to 32 of a-z, 0-9 and -")]
     Route(String),
     /// A URL cannot be used.
     #[error("route {route}: {url}: {reason}")]
@@ -320,16 +320,15 @@ impl Config {
         })
     }
 
-    /// Adds a route given as `NAME=URL[,URL…]`. Of one of that name, only the URLs are replaced.
+    /// Adds a route given as `NAME=URL[,URL…]` or `NAME=spool:DIR`. Of one of that name, only these are replaced.
     ///
     /// # Errors
     /// [`ConfigError::Route`].
     pub fn add_route(&mut self, text: &str) -> Result<(), ConfigError> {
         let error = || ConfigError::Route(text.into());
-        let (name, urls) = text.split_once('=').ok_or_else(error)?;
+        let (name, target) = text.split_once('=').ok_or_else(error)?;
         let name = name.parse().map_err(|_| error())?;
-        let urls = urls.split(',').map(Into::into).collect();
-        self.routes.entry(name).or_default().urls = urls;
+        self.routes.entry(name).or_default().lead_to(target);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,7 +10,7 @@ use cmp_http::{BadUrl, Client, MediaType, Tls, TlsError, Url};
 use serde::Deserialize;
 
 use super::{ConfigError, range};
-use crate::ra;
+use crate::ra::{self, SpoolError};
 
 /// An RA.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +19,10 @@ pub struct RouteConfig {
     /// `http[s]://HOST[:PORT][/PATH]`, one or several. The later ones serve where the earlier cannot be reached; all
     /// messages of a transaction go to one.
     pub urls: Vec<String>,
+    /// Instead of URLs: a folder whose files somebody carries to the RA and back (RFC 9483 §6.4).
+    pub spool: Option<PathBuf>,
+    /// Milliseconds between two looks into that folder. Default 1,000.
+    pub scan_interval_ms: u64,
     /// PEM with the certificates below which an RA at https is believed, and no others.
     pub trust: Option<PathBuf>,
     /// PEM with the certificate that is shown to an RA at https, and what leads from it to a root.
@@ -46,6 +51,8 @@ impl Default for RouteConfig {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
+            spool: None,
+            scan_interval_ms: 1_000,
             trust: None,
             client_certificate: None,
             client_key: None,
@@ -81,6 +88,9 @@ pub enum RouteCause {
     /// A URL.
     #[error(transparent)]
     Url(#[from] BadUrl),
+    /// Its folder.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 impl RouteConfig {
@@ -90,8 +100,15 @@ impl RouteConfig {
             url: url.into(),
             reason,
         };
-        if self.urls.is_empty() {
-            return Err(error("urls", "is empty"));
+        match &self.spool {
+            Some(_) if !self.urls.is_empty() => {
+                return Err(error("urls and spool", "exclude each other"));
+            }
+            Some(spool) if spool.as_os_str().is_empty() => {
+                return Err(error("spool", "is empty; a folder is written spool:DIR"));
+            }
+            None if self.urls.is_empty() => return Err(error("urls", "is empty")),
+            _ => {}
         }
         let mut is_https = false;
         for url in &self.urls {
@@ -156,6 +173,12 @@ impl RouteConfig {
                 1..=1_000_000,
                 "1 to 1,000,000",
             ),
+            (
+                "scan_interval_ms",
+                self.scan_interval_ms,
+                1..=day_ms,
+                "1 to 86,400,000",
+            ),
             ("breaker_rest_s", self.breaker_rest_s, 1..=day_s, "1 to 86,400"),
             (
                 "breaker_max_rest_s",
@@ -169,11 +192,30 @@ impl RouteConfig {
         Ok(())
     }
 
-    /// Opens it: reads what belongs to its TLS.
-    pub(crate) fn open(&self, name: &cmp_binding::Route) -> Result<ra::Route, RouteError> {
-        Ok(ra::Route {
-            http: ra::Http::new(self.clients(name)?, self.limits()),
-        })
+    /// Takes `DIR` of `spool:DIR`, or URLs with commas between them, as where requests go.
+    pub(super) fn lead_to(&mut self, text: &str) {
+        (self.spool, self.urls) = match text.strip_prefix("spool:") {
+            Some(folder) => (Some(folder.into()), Vec::new()),
+            None => (None, text.split(',').map(Into::into).collect()),
+        };
+    }
+
+    /// Opens it: reads what belongs to its TLS, or makes its folder. `max_bytes` is what a message may have.
+    pub(crate) fn open(&self, name: &cmp_binding::Route, max_bytes: usize) -> Result<ra::Route, RouteError> {
+        let Some(folder) = &self.spool else {
+            return Ok(ra::Route::Http(ra::Http::new(self.clients(name)?, self.limits())));
+        };
+        match ra::Spool::open(folder, max_bytes.min(self.max_response_bytes)) {
+            Ok(spool) => Ok(ra::Route::Spool(Arc::new(spool))),
+            Err(error) => Err(RouteError {
+                route: name.to_string(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    pub(crate) fn scan_interval(&self) -> Duration {
+        Duration::from_millis(self.scan_interval_ms)
     }
 
     /// The clients of its URLs, in their order.

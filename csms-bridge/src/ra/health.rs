@@ -184,6 +184,11 @@ impl Health {
         }
     }
 
+    /// It works, which is no answer yet.
+    pub(super) const fn works(&mut self) {
+        self.breaker.succeeded();
+    }
+
     pub(super) fn failed(&mut self, now: Duration, pass: Pass, failure: Failure) {
         match failure.is_outage() {
             true => self.breaker.failed(now, pass),

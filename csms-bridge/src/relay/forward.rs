@@ -6,7 +6,7 @@ use cmp_binding::{ExchangeId, Route, csms::RaError};
 use tracing::{Instrument, info, info_span, warn};
 
 use super::{Entry, Relay};
-use crate::header;
+use crate::{header, ra};
 
 impl Relay {
     pub(super) fn spawn_forward(
@@ -53,7 +53,7 @@ impl Relay {
             .await;
     }
 
-    /// `None` if the exchange was given up, or what is about to be done could not be stored.
+    /// `None` if the exchange was given up, or what is about to be done could not be stored, or the answer comes as a file.
     async fn ask(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -68,11 +68,17 @@ impl Relay {
             warn!(%reason, "forbidden");
             return Some(Err(RaError::Forbidden));
         }
-        let pinned = match self.pinned(entry, ra.http.has_choice(), &request).await {
+        let http = match ra {
+            ra::Route::Http(http) => http,
+            ra::Route::Spool(spool) => {
+                return self.deposit(entry, id, spool, request).await.err().map(Err);
+            }
+        };
+        let pinned = match self.pinned(entry, http.has_choice(), &request).await {
             Ok(pinned) => pinned,
             Err(error) => return Some(Err(error)),
         };
-        let ready = match ra.http.connect(pinned.as_deref()).await {
+        let ready = match http.connect(pinned.as_deref()).await {
             Ok(ready) => ready,
             Err(error) => return Some(Err(error)),
         };

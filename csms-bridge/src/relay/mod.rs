@@ -1,6 +1,7 @@
 //! `(station, DataTransfer) → DataTransfer response`, and the calls to stations: the one place that every way of
 //! standing next to a CSMS ends in.
 
+mod deposit;
 mod forward;
 mod session;
 mod state;
@@ -107,7 +108,8 @@ impl Relay {
         store: Arc<dyn Store>,
         access: Arc<Access>,
     ) -> Result<Arc<Self>, RouteError> {
-        let open = |(name, route): (&Route, &RouteConfig)| Ok((name.clone(), route.open(name)?));
+        let max_bytes = config.max_message_bytes;
+        let open = |(name, route): (&Route, &RouteConfig)| Ok((name.clone(), route.open(name, max_bytes)?));
         let routes = config.routes.iter().map(open).collect::<Result<_, _>>()?;
         let relay = Arc::new(Self {
             routes,
@@ -128,11 +130,11 @@ impl Relay {
     /// Reads again what belongs to the TLS of the routes. A route for which that fails goes on with what it has.
     pub(crate) fn reload(&self) {
         for (name, config) in &self.config.routes {
-            let Some(route) = self.routes.get(name) else {
+            let Some(ra::Route::Http(http)) = self.routes.get(name) else {
                 continue;
             };
             match config.clients(name) {
-                Ok(clients) => route.http.replace(clients),
+                Ok(clients) => http.replace(clients),
                 Err(error) => error!(%error, "the route goes on with what it has"),
             }
         }
@@ -154,11 +156,14 @@ impl Relay {
                 "going on with the requests of a former run"
             );
         }
+        let mut all_known = true;
         for key in stations {
-            if let Some(entry) = self.entry(&key).await {
-                self.with(&entry, |_, _| ()).await;
+            match self.entry(&key).await {
+                Some(entry) => self.with(&entry, |_, _| ()).await,
+                None => all_known = false,
             }
         }
+        self.look_for_responses(all_known).await;
         Ok(())
     }
 
@@ -365,13 +370,30 @@ impl Relay {
         }
     }
 
+    fn spool(&self, route: &Route) -> Option<&Arc<ra::Spool>> {
+        match self.routes.get(route)? {
+            ra::Route::Spool(spool) => Some(spool),
+            ra::Route::Http(_) => None,
+        }
+    }
+
+    fn spools(&self) -> impl Iterator<Item = &Arc<ra::Spool>> {
+        self.routes.keys().filter_map(|route| self.spool(route))
+    }
+
     fn act(self: &Arc<Self>, entry: &Arc<Entry>, state: &mut State) {
+        for id in std::mem::take(&mut state.ended) {
+            if !state.is_broken {
+                self.withdraw(entry, id);
+            }
+        }
         while let Some(action) = state.csms.poll_action() {
             if state.is_broken {
                 continue;
             }
             match action {
                 Action::Forward { id, route, request } => self.spawn_forward(entry, id, route, request),
+                Action::Await { id, route, request } => self.await_response(entry, id, &route, &request),
                 Action::Reply { token, answer } => state.reply(token, answer),
                 Action::Hello { unit, max, slots } => {
                     let hello = Hello::new(unit, max, &slots, clock::utc().as_secs());

@@ -28,6 +28,8 @@ pub(super) struct State {
     notifying: VecDeque<oneshot::Sender<Option<ErrorCode>>>,
     /// Exchanges that an RA has answered and the station has not acknowledged.
     answered: HashSet<ExchangeId>,
+    /// Exchanges that are over, for whoever still works at one.
+    pub(super) ended: Vec<ExchangeId>,
     /// An exchange that an RA has answered was acknowledged.
     is_served: bool,
     /// The pull has come to an end with nothing open.
@@ -64,6 +66,7 @@ impl State {
             waiting: HashMap::new(),
             notifying: VecDeque::new(),
             answered,
+            ended: Vec::new(),
             is_served: false,
             is_idle: false,
             target: None,
@@ -187,7 +190,10 @@ impl State {
                 stage: Stage::Answered(_),
                 ..
             } => drop(self.answered.insert(*id)),
-            Write::Done { id, .. } => self.is_served |= self.answered.remove(id),
+            Write::Done { id, .. } => {
+                self.is_served |= self.answered.remove(id);
+                self.ended.push(*id);
+            }
             _ => {}
         }
     }

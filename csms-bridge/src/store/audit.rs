@@ -149,7 +149,7 @@ impl Outcome {
     }
 }
 
-pub(super) fn sha256(message: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
     // It has always as many bytes.
     digest(&SHA256, message).as_ref().try_into().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod http;
+pub mod program;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,6 +21,9 @@ use tokio::time::timeout;
 
 /// Far longer than anything here takes; a test that waits for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to leave the bridge alone between two looks at what it does.
+pub const PROMPT: Duration = Duration::from_millis(2);
 
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("nothing came")

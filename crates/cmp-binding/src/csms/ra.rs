@@ -64,7 +64,8 @@ impl Csms {
     /// on it is never given away again, and its answer is waited for as long as it takes, over a restart too.
     ///
     /// Returns whether it may be, as [`Csms::handle_asked`] does. Make [`Csms::take_writes`] durable before the request
-    /// can be found. [`Csms::handle_ra_response`] brings the answer; until then no error does.
+    /// can be found. [`Csms::handle_ra_response`] brings the answer; no error does but [`RaError::Timeout`], where the place
+    /// is gone and its outcome will not be known.
     #[must_use]
     pub fn handle_deposited(&mut self, now: Duration, id: ExchangeId) -> bool {
         match self.exchange_mut(id) {
@@ -89,7 +90,7 @@ impl Csms {
         };
         match exchange.state {
             State::Held | State::Asked => {}
-            State::Deposited if result.is_ok() => {}
+            State::Deposited if matches!(result, Ok(_) | Err(RaError::Timeout)) => {}
             _ => return,
         }
         let state = match result {
