@@ -21,7 +21,7 @@ install -D -m 755 "$BRIDGE" "$root/usr/bin/csms-bridge"
 strip --strip-unneeded "$root/usr/bin/csms-bridge" 2>/dev/null || true
 install -D -m 644 packaging/csms-bridge.service "$root/usr/lib/systemd/system/csms-bridge.service"
 install -D -m 640 packaging/csms-bridge.toml "$root/etc/csms-bridge/csms-bridge.toml"
-for file in docs/operator.md docs/sidecar.md docs/binding.md csms-bridge/csms-bridge.sample.toml CHANGELOG.md; do
+for file in docs/operator.md docs/sidecar.md docs/proxy.md docs/access.md docs/binding.md csms-bridge/csms-bridge.sample.toml CHANGELOG.md; do
     install -D -m 644 "$file" "$root/usr/share/doc/csms-bridge/$(basename "$file")"
 done
 cat LICENSE-MIT LICENSE-APACHE > "$root/usr/share/doc/csms-bridge/copyright"

@@ -183,7 +183,10 @@ fn secret() -> String {
 #[must_use]
 pub fn bridge(ra_url: &str, options: &[&str]) -> Program {
     let route = format!("default={ra_url}");
-    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--route", &route];
+    let mut arguments = vec!["serve", "--route", &route];
+    if !options.contains(&"--listen") {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+    }
     if !options.contains(&"--store") {
         arguments.extend(["--store", "memory"]);
     }

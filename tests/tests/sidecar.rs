@@ -123,7 +123,6 @@ fn a_station_that_its_csms_holds_pending_enrols_through_the_webhook_over_2_0_1()
         "station CS-1 boots: Pending",
         "bridge calls CmpPull",
         "bridge calls CmpDeliver",
-        "station CS-1 boots: Accepted",
     ] {
         let _ = place.csms.wait_line(line);
     }

@@ -151,6 +151,11 @@ impl Session {
         self.wake.notified().await;
     }
 
+    /// Whether no newer connection has taken over, and what is known of the station could be kept.
+    pub(crate) fn is_newest(&self) -> bool {
+        *self.entry.newest.borrow() == self.number
+    }
+
     /// Returns when the connection counts no more.
     pub(crate) async fn ended(&self) -> Ended {
         let mut newest = self.entry.newest.subscribe();

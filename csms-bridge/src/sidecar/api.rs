@@ -80,7 +80,8 @@ pub(super) async fn connected(
     admit(&shared, &key, &told).await?;
     let lease = shared.config.sidecar.lease();
     let known = shared.stations().get(&key).cloned();
-    let connection = match known.filter(|known| known.name == told.connection) {
+    let is_it = |known: &Arc<Connection>| known.name == told.connection && known.session.is_newest();
+    let connection = match known.filter(is_it) {
         Some(known) => {
             known.renew(lease);
             known
