@@ -232,6 +232,28 @@ async fn a_station_that_calls_too_often_or_for_too_much_is_told_busy() {
 }
 
 #[tokio::test]
+async fn a_station_that_opens_a_thousand_exchanges_has_four() {
+    let ra = ra().await;
+    let bridge = Bridge::start(&[&ra.url], "max_calls_per_minute = 2000", "").await;
+    let mut station = Station::connect(&bridge, "CS1").await;
+    let request = sequence(900, 1);
+    let id = |number: u16| {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        cmp_binding::ExchangeId::from_random(bytes).to_string()
+    };
+    for number in 0..1_000 {
+        let first = chunk(&id(number), &request, 0, 100);
+        assert_eq!(station.cmp("CmpSend", first).await, json!({"next": 100}));
+    }
+    for (number, held) in [(0, false), (995, false), (996, true), (999, true)] {
+        let answer = station.cmp("CmpFetch", json!({"id": id(number), "off": 0})).await;
+        assert_eq!(answer.get("next").is_some(), held, "{number}: {answer}");
+    }
+    assert_eq!(station.submit(&id(1_000), &request).await["len"], 5_000);
+}
+
+#[tokio::test]
 async fn memory_for_all_stations_has_an_end() {
     let (_never, when) = watch::channel(false);
     let ra = FakeRa::start(move |_, _| Reaction::Later(when.clone(), sequence(9, 1))).await;
