@@ -1,6 +1,8 @@
 //! Two ends of the binding without a socket between them.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod sides;
+
 use core::time::Duration;
 
 use cmp_binding::csms::{Action, Budget, Csms, RaError, Reply, ReplyToken, StationRecords};
