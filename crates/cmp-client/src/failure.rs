@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
-use cmp_message::{BodyType, PkiHeader, PkiStatusInfo, crypto::CryptoError};
+use cmp_message::{BodyType, PkiBody, PkiMessage, PkiStatusInfo, crypto::CryptoError};
 
 use crate::{Refusal, ResponseError};
 
@@ -16,6 +16,8 @@ pub struct Exchange {
     pub transaction_id: Vec<u8>,
     /// Whom the answer names as its sender, where there is an answer. Proven only where the failure says so.
     pub sender: Option<String>,
+    /// What the answer says where it is an `error` that was not believed.
+    pub claim: Option<PkiStatusInfo>,
 }
 
 impl fmt::Display for Exchange {
@@ -115,7 +117,11 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "the answer to the {exchange} is not acceptable: {error} ({section})"
-                )
+                )?;
+                match &exchange.claim {
+                    Some(claim) => write!(f, "; it claims, without proof: {claim}"),
+                    None => Ok(()),
+                }
             }
             Self::CertificateRefused {
                 exchange,
@@ -159,14 +165,18 @@ impl Failure {
         )
     }
 
-    /// Adds whom the answer names as its sender, at most 200 characters and none of them a control character.
-    pub(crate) fn with_sender(mut self, header: &PkiHeader) -> Self {
+    /// Adds whom the answer names as its sender, at most 200 characters and none of them a control character, and what it
+    /// says where it is an `error` that was not believed.
+    pub(crate) fn with_answer(mut self, answer: &PkiMessage) -> Self {
+        if let (Self::Response { exchange, .. }, PkiBody::Error(error)) = (&mut self, &*answer.body) {
+            exchange.claim = Some(error.pki_status_info.clone());
+        }
         if let Self::Rejected { exchange, .. }
         | Self::UnprotectedError { exchange, .. }
         | Self::CertificateUnusable { exchange, .. }
         | Self::Response { exchange, .. } = &mut self
         {
-            exchange.sender = header.sender_name().map(|name| {
+            exchange.sender = answer.header.sender_name().map(|name| {
                 let text = alloc::format!("{name}");
                 text.chars()
                     .take(200)

@@ -358,6 +358,7 @@ impl Transaction {
             sent: self.sent,
             transaction_id: self.transaction_id.to_vec(),
             sender: None,
+            claim: None,
         })
     }
 

@@ -99,22 +99,22 @@ fn a_check_after_that_is_no_time_is_an_error_and_more_than_a_day_is_reported_as_
         };
         assert_eq!(error, ResponseError::CheckAfter(bad));
     }
-    let mut ra = Ra::new();
-    ra.polls = vec![86_401];
-    let mut transaction = begin(config());
-    let mut reports = Vec::new();
-    step(&mut ra, &mut transaction, |action| {
-        if let Action::Report(report) = action {
-            reports.push(report.clone());
-        }
-    });
-    assert_eq!(
-        reports,
-        [Report::Suspended {
-            check_after_s: 86_401
-        }]
-    );
-    assert_eq!(transaction.poll_timeout(), Some(Duration::from_secs(86_401)));
+    for check_after_s in [86_401, i64::MAX as u64] {
+        let mut ra = Ra::new();
+        ra.polls = vec![check_after_s as i64];
+        let mut transaction = begin(config());
+        let mut reports = Vec::new();
+        step(&mut ra, &mut transaction, |action| {
+            if let Action::Report(report) = action {
+                reports.push(report.clone());
+            }
+        });
+        assert_eq!(reports, [Report::Suspended { check_after_s }]);
+        assert_eq!(
+            transaction.poll_timeout(),
+            Some(Duration::from_secs(check_after_s))
+        );
+    }
 }
 
 /// Runs until the transaction waits for time or is over.

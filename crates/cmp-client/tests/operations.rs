@@ -720,6 +720,26 @@ fn a_failure_says_which_check_failed_on_which_message_and_what_the_peer_says() {
     for part in ["certificate \"CN=RA\": it has expired", "RFC 9483 §3.3"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    ra.error = Some(PkiStatusInfo::rejection(PkiFailure::BadMessageCheck, "who?"));
+    let text = run(&mut ra, config(), request()).unwrap_err().to_string();
+    assert!(
+        text.ends_with("; it claims, without proof: rejection (badMessageCheck): who?"),
+        "{text}"
+    );
+    ra.error = None;
+    ra.speak_as(
+        Draft {
+            issuer: "CN=Stranger",
+            ..Draft::new("CN=RA", 2, 2)
+        }
+        .issue(),
+        key(2),
+    );
+    let text = run(&mut ra, config(), request()).unwrap_err().to_string();
+    assert!(
+        text.contains("certificate \"CN=RA\": its issuer is not known: \"CN=Stranger\""),
+        "{text}"
+    );
     let (config, request) = revocation();
     let mut ra = Ra::new();
     ra.reject = Some(PkiStatusInfo::rejection(

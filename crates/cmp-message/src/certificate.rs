@@ -84,21 +84,13 @@ impl Certificate {
     /// The subject in the notation of RFC 4514, for people. Control characters are replaced.
     #[must_use]
     pub fn subject_string(&self) -> String {
-        match Name::from_der(self.subject()) {
-            Ok(name) => {
-                let text = name.to_string();
-                text.chars()
-                    .map(|c| {
-                        if c.is_control() {
-                            char::REPLACEMENT_CHARACTER
-                        } else {
-                            c
-                        }
-                    })
-                    .collect()
-            }
-            Err(_) => String::from("(unreadable name)"),
-        }
+        name_string(self.subject())
+    }
+
+    /// The issuer, likewise.
+    #[must_use]
+    pub fn issuer_string(&self) -> String {
+        name_string(self.issuer())
     }
 
     /// The SubjectPublicKeyInfo, DER.
@@ -487,6 +479,25 @@ pub(crate) fn parse_extensions(der: &[u8], list: &[u8]) -> Result<Vec<Extension>
 }
 
 /// `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] OCTET STRING OPTIONAL, … }`
+/// A Name for people.
+fn name_string(name: &[u8]) -> String {
+    match Name::from_der(name) {
+        Ok(name) => {
+            let text = name.to_string();
+            text.chars()
+                .map(|c| {
+                    if c.is_control() {
+                        char::REPLACEMENT_CHARACTER
+                    } else {
+                        c
+                    }
+                })
+                .collect()
+        }
+        Err(_) => String::from("(unreadable name)"),
+    }
+}
+
 fn key_identifier(value: &[u8]) -> der::Result<Option<&[u8]>> {
     let mut reader = SliceReader::new(value)?;
     let identifier = reader.sequence(|seq| {

@@ -9,7 +9,7 @@
 //! extension is left unprocessed. nameConstraints and the policy extensions are not processed, so a path through a
 //! certificate with a critical one of them is refused. Revocation is not checked.
 
-use alloc::string::String;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -136,7 +136,8 @@ impl<'a> PathRequest<'a> {
         PathError {
             failure,
             source,
-            subject: self.certificate(source).subject_string(),
+            subject: self.certificate(source).subject_string().into(),
+            issuer: self.certificate(source).issuer_string().into(),
         }
     }
 }
@@ -206,12 +207,18 @@ pub struct PathError {
     /// The certificate it failed on.
     pub source: PathSource,
     /// That certificate's subject, in the notation of RFC 4514.
-    pub subject: String,
+    pub subject: Box<str>,
+    /// Its issuer, likewise.
+    pub issuer: Box<str>,
 }
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "certificate \"{}\": {}", self.subject, self.failure)
+        write!(f, "certificate \"{}\": {}", self.subject, self.failure)?;
+        match self.failure {
+            PathFailure::UnknownIssuer | PathFailure::Signature(_) => write!(f, ": \"{}\"", self.issuer),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -178,7 +178,7 @@ fn an_expired_intermediate_is_named() {
     let error = Chain::with_issuing(&expired).validate().unwrap_err();
     assert_eq!(error.failure, PathFailure::Expired);
     assert_eq!(error.source, PathSource::Untrusted(0));
-    assert_eq!(error.subject, "CN=Issuing");
+    assert_eq!(&*error.subject, "CN=Issuing");
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Transaction {
         let message =
             PkiMessage::from_bytes(bytes).map_err(|_| self.response_error(ResponseError::Malformed))?;
         self.react(now, &message)
-            .map_err(|failure| failure.with_sender(&message.header))
+            .map_err(|failure| failure.with_answer(&message))
     }
 
     fn react(&mut self, now: Time, message: &PkiMessage) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use spki::AlgorithmIdentifierOwned;
 use x509_cert::ext::pkix::{KeyUsage, KeyUsages, name::GeneralName};
 
 use super::{
-    How::{CertConf, Ir, Mac},
+    How::{CertConf, Ir, Mac, Operation},
     check, row,
 };
 use crate::ra::{Draft, NOW_S, Ra, extension, key384, name, root};
@@ -54,6 +54,21 @@ fn an_answer_whose_protection_is_wrong_is_refused_with_its_own_error() {
         row(
             "protection missing under a MAC",
             Mac(|ra, _| ra.unprotected = true),
+            "Validation(MissingProtection)",
+        ),
+        row(
+            "protection of the rp missing",
+            Operation("rr", |ra, _| ra.unprotected = true),
+            "Validation(MissingProtection)",
+        ),
+        row(
+            "protection of the genp missing",
+            Operation("genm caCerts", |ra, _| ra.unprotected = true),
+            "Validation(MissingProtection)",
+        ),
+        row(
+            "protection of the pkiConf missing",
+            CertConf(|ra| ra.unprotected = true),
             "Validation(MissingProtection)",
         ),
         row(

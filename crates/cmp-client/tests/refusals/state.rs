@@ -1,7 +1,7 @@
 //! Bodies that have no place, and delays (RFC 9483 §3.5, §4.4).
 
 use cmp_message::{
-    BodyType, CertRepMessage, CertResponse, PkiBody, PkiFailure, PkiStatus, PkiStatusInfo, PollRep,
+    BodyType, CertRepMessage, CertResponse, PkiBody, PkiFailure, PkiStatus, PkiStatusInfo, PollRep, Raw,
 };
 use core::time::Duration;
 
@@ -59,6 +59,11 @@ fn a_body_that_is_not_expected_is_refused_by_its_name() {
             "UnexpectedBody(CertConf)",
         ),
         row(
+            "nested for an ir",
+            Ir(|ra, _| ra.body = Some(|_| PkiBody::Nested(Raw::new([0x30, 0]).unwrap()))),
+            "UnexpectedBody(Nested)",
+        ),
+        row(
             "kup for an ir",
             Ir(|ra, _| {
                 ra.body = Some(|body| {
@@ -84,7 +89,7 @@ fn a_body_that_is_not_expected_is_refused_by_its_name() {
             "UnexpectedBody(Ip)",
         ),
         row(
-            "rp for a certConf",
+            "genp for a certConf",
             CertConf(|ra| ra.body = Some(|_| PkiBody::Genp(Vec::new()))),
             "UnexpectedBody(Genp)",
         ),
@@ -269,4 +274,23 @@ fn a_caller_that_gives_up_tells_the_ra_nothing() {
     }
     assert_eq!(ra.seen, [BodyType::Ir, BodyType::PollReq]);
     assert!(transaction.poll_action().is_none());
+}
+
+#[test]
+fn after_the_end_nothing_more_is_taken_or_done() {
+    let mut ra = crate::ra::Ra::new();
+    ra.error = Some(PkiStatusInfo::rejection(PkiFailure::BadRequest, "no"));
+    let mut transaction = crate::ra::start(crate::ra::config(), crate::ra::request());
+    let failure = super::drive(&mut ra, &mut transaction, |_| {}).unwrap_err();
+    assert!(matches!(failure, Failure::Rejected { .. }), "{failure:?}");
+    let answer = crate::ra::Ra::new()
+        .answer(crate::ra::now(), &ra.messages[0])
+        .unwrap();
+    let now = crate::ra::now();
+    transaction.handle_response(now, &answer);
+    transaction.handle_transfer_failure(now, cmp_client::TransferFailure::OutcomeUnknown);
+    transaction.handle_timeout(now);
+    transaction.give_up();
+    assert!(transaction.poll_action().is_none());
+    assert_eq!(transaction.poll_timeout(), None);
 }
