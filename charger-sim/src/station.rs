@@ -1,6 +1,7 @@
 //! `charger-sim station`: a station with every operation of RFC 9483 §4 over OCPP, which keeps what it got.
 
 mod credentials;
+mod cure;
 mod keep;
 mod notes;
 mod operation;
@@ -224,14 +225,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let failed = report.steps.iter().find(|step| !step.ok);
     match failed {
         _ if report.ok => Ok(()),
-        Some(step) => Err(Failure::Operation(anyhow::anyhow!(
-            "{} failed: {}",
-            step.name,
-            step.detail
-                .get("error")
-                .and_then(|error| error.as_str())
-                .unwrap_or("unknown")
-        ))),
+        Some(step) => {
+            let text = |member| step.detail.get(member).and_then(|text| text.as_str());
+            let error = text("error").unwrap_or("unknown");
+            let cure = text("cure").map_or_else(String::new, |cure| format!("\n  what may help: {cure}"));
+            Err(Failure::Operation(anyhow::anyhow!(
+                "{} failed: {error}{cure}",
+                step.name
+            )))
+        }
         None => Err(Failure::Operation(anyhow::anyhow!("nothing was done"))),
     }
 }

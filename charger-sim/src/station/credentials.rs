@@ -183,8 +183,9 @@ fn signature(
 
 /// A distinguished name of the command line.
 pub(super) fn name(text: &str) -> anyhow::Result<Name> {
+    // What the parser says about it would help nobody.
     Name::from_str(text)
-        .with_context(|| format!("{text:?} is no distinguished name such as CN=CP-1,O=Operator"))
+        .map_err(|_| anyhow::anyhow!("{text:?} is no distinguished name such as CN=CP-1,O=Operator"))
 }
 
 /// `CN=` and a text, whatever characters it has (RFC 4514 §2.4).

@@ -1,5 +1,7 @@
 //! One operation after the other, on the agent.
 
+mod carrier;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,7 +12,6 @@ use charger_agent::{
     client::{Outcome, Time},
     shell::{SoftKeys, StateDir},
 };
-use cmp_binding::{Answer, Call, CallOutcome, CallToken, Data, station::Mode};
 use cmp_message::{
     PkiMessage, certificate::Certificate, crypto::RustCrypto, path::MAX_UNTRUSTED_CERTIFICATES,
 };
@@ -18,16 +19,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Args, Operation, Print, Seen, credentials,
+    cure::cure,
     keep::{self, certificates, kept_before},
     notes,
     request::{self, Prepared},
     shown::Shown,
 };
-use crate::{
-    link::{Carrier, Clock, Step},
-    report::Report,
-    transcript::ExchangeTraffic,
-};
+use crate::{link::Clock, report::Report, transcript::ExchangeTraffic};
 
 pub(super) struct Task {
     args: Args,
@@ -54,6 +52,8 @@ struct Running {
     /// What the RA has sent in extraCerts.
     received: Vec<Certificate>,
     shown: Shown,
+    /// What may help where it failed.
+    cure: Option<&'static str>,
 }
 
 impl Task {
@@ -108,6 +108,7 @@ impl Task {
             before: self.seen().traffic,
             received: Vec::new(),
             shown: Shown::default(),
+            cure: None,
         };
         if record.is_some()
             && let Some(shown) = kept_before(&operation, &self.state)?
@@ -200,6 +201,9 @@ impl Task {
             }
             Action::Done(Ok(())) => self.end(Ok(())),
             Action::Done(Err(failure)) => {
+                if let Some(running) = &mut self.running {
+                    running.cure = cure(&failure, self.args.secret.is_some());
+                }
                 let error = match self.trouble.take() {
                     Some(trouble) => format!("{failure}: {trouble}"),
                     None => failure.to_string(),
@@ -318,6 +322,10 @@ impl Task {
                 };
                 (self.print)(&format!("{name}: failed: {error}"));
                 detail.insert("error".into(), error.into());
+                if let Some(cure) = running.cure {
+                    (self.print)(&format!("  what may help: {cure}"));
+                    detail.insert("cure".into(), cure.into());
+                }
             }
         }
         self.report.push(name, succeeded, took, detail);
@@ -378,61 +386,4 @@ fn traffic(before: &ExchangeTraffic, after: &ExchangeTraffic) -> Value {
     let der = after.request_bytes + after.response_bytes - before.request_bytes - before.response_bytes;
     let overhead = (der > 0).then(|| bytes as f64 / der as f64);
     json!({ "frames": frames, "frame_bytes": bytes, "der_bytes": der, "overhead": overhead })
-}
-
-impl Carrier for Task {
-    fn handle_connected(&mut self, now: Duration) {
-        self.seen().trouble = None;
-        let now = self.now(now);
-        self.agent.handle_connected(now);
-    }
-
-    fn handle_disconnected(&mut self, _: Duration) {
-        self.agent.handle_disconnected();
-    }
-
-    fn set_mode(&mut self, mode: Mode) {
-        self.agent.set_mode(mode);
-    }
-
-    fn handle_call(&mut self, now: Duration, message_id: &str, data: Option<&Data>) -> Answer {
-        let now = self.now(now);
-        self.agent.handle_call(now, message_id, data)
-    }
-
-    fn poll_call(&mut self, now: Duration) -> Option<Call> {
-        let now = self.now(now);
-        self.agent.poll_call(now)
-    }
-
-    fn handle_result(&mut self, now: Duration, token: CallToken, outcome: &CallOutcome) {
-        let now = self.now(now);
-        self.agent.handle_result(now, token, outcome);
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        let now = self.now(now);
-        self.agent.handle_timeout(now);
-    }
-
-    fn poll_timeout(&self) -> Option<Duration> {
-        self.agent.poll_timeout()
-    }
-
-    fn flush(&mut self, now: Duration) -> bool {
-        let now = self.now(now);
-        self.agent.flush_acks(now)
-    }
-
-    fn work(&mut self, now: Duration) -> Step {
-        let now = self.now(now);
-        while let Some(action) = self.agent.poll_action() {
-            self.handle_action(now, action);
-        }
-        if self.over { Step::Stop } else { Step::Continue }
-    }
-
-    async fn woken(&mut self) {
-        std::future::pending().await
-    }
 }
