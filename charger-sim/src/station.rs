@@ -228,7 +228,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(step) => {
             let text = |member| step.detail.get(member).and_then(|text| text.as_str());
             let error = text("error").unwrap_or("unknown");
-            let cure = text("cure").map_or_else(String::new, |cure| format!("\n  what may help: {cure}"));
+            let cure = text("cure").map_or_else(String::new, |cure| format!("; what may help: {cure}"));
             Err(Failure::Operation(anyhow::anyhow!(
                 "{} failed: {error}{cure}",
                 step.name

@@ -148,6 +148,7 @@ fn a_wrong_secret_gets_nothing_and_says_why() {
     station.fails(&csms_url(&line.bridge), "enroll", "badMessageCheck");
     assert_eq!(station.certificate_bytes(), None);
     assert_eq!(line.door.seen().len(), 1, "a refusal is not asked again");
+    station.fails(&csms_url(&line.bridge), "enroll", "compare --secret");
 }
 
 #[test]
@@ -157,6 +158,7 @@ fn an_ra_under_another_root_is_not_believed() {
     let station = Station::of_lab(&line.lab, "SN-1").trusting(stranger.file("other.crt"));
     station.fails(&csms_url(&line.bridge), "enroll", "its issuer is not known");
     assert_eq!(station.certificate_bytes(), None);
+    station.fails(&csms_url(&line.bridge), "enroll", "with --trust");
 }
 
 #[test]
