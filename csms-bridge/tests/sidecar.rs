@@ -9,6 +9,7 @@
 )]
 
 mod harness;
+mod tls;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use harness::http::{self, Answer};
 use harness::{Bridge, FakeRa, Reaction, chunk, exchange_id, message, sequence, soon};
 use serde_json::{Value, json};
+use tls::{Files, Shows};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -372,6 +374,36 @@ async fn only_who_has_the_token_is_the_csms() {
     }
     assert_eq!(put(&format!("Authorization: Bearer {SECRET}")).await.status, 200);
     assert_eq!(http::get(csms.address(), "/healthz").await.status, 200);
+}
+
+/// The status of a PUT over TLS, or the alert that ended TLS.
+async fn put_over_tls(files: &Files, address: SocketAddr, shows: Shows<'_>) -> Result<u16, String> {
+    let alert = |error: std::io::Error| tls::alert_of(&error);
+    let mut stream = tls::tls_to(files, address, shows).await.map_err(alert)?;
+    let body = "{\"boot\":\"accepted\",\"authenticated\":\"password\",\"version\":\"2.1\"}";
+    let head = "PUT /v1/stations/CS-1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close";
+    let text = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(text.as_bytes()).await.map_err(alert)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.map_err(alert)?;
+    let answer = String::from_utf8(answer).unwrap();
+    Ok(answer.split(' ').nth(1).unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_csms_with_a_certificate_of_the_client_cas_needs_no_token_and_nobody_else_gets_in() {
+    let files = Files::make();
+    let csms = Csms::start(&files.tls("client_auth = 'required'\nclient_cas = ['{}/operator.crt']")).await;
+    let put = async |certificate| {
+        let shows = Shows {
+            certificate,
+            ..Shows::default()
+        };
+        put_over_tls(&files, csms.address(), shows).await
+    };
+    assert_eq!(put(Some("cs-1")).await, Ok(200));
+    assert_eq!(put(None).await, Err("CertificateRequired".into()));
+    assert!(put(Some("idevid")).await.is_err());
 }
 
 #[tokio::test]

@@ -484,7 +484,9 @@ impl Config {
                 reason: "security_profile and [tls] are of listen, which is not given: put them into [listeners.NAME]",
             });
         }
-        self.access.check(passwords, certificates)
+        // In the mode sidecar the certificates are of the CSMS.
+        self.access
+            .check(passwords, certificates && self.mode != Mode::Sidecar)
     }
 
     /// Whether there is a listener of `listen`.
