@@ -7,6 +7,7 @@ mod ra;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::median;
@@ -31,6 +32,12 @@ pub(super) struct Args {
     /// Exchanges at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     concurrency: u32,
+    /// How csms-bridge stands next to a CSMS; in the mode proxy, next to one in this process.
+    #[arg(long, value_enum, default_value = "standalone")]
+    mode: Mode,
+    /// Stations connect to csms-bridge with TLS.
+    #[arg(long, conflicts_with = "peer")]
+    tls: bool,
     /// Take turns with a peer.
     #[arg(long, value_enum)]
     peer: Option<Peer>,
@@ -43,6 +50,15 @@ pub(super) struct Args {
     /// Print one JSON object in place of text.
     #[arg(long)]
     json: bool,
+}
+
+/// How csms-bridge stands next to a CSMS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Alone.
+    Standalone,
+    /// In front of it.
+    Proxy,
 }
 
 /// What one round measured.
@@ -69,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn measure(args: &Args) -> anyhow::Result<()> {
     let ra = StandIn::start().await?;
-    let ours = Bridge::ours(&ra, args)?;
+    let ours = Bridge::ours(&ra, args).await?;
     let mut sides = vec![Side::new(ours, args.stations).await.context("csms-bridge")?];
     if let Some(peer) = args.peer {
         let process = Bridge::peer(peer, &ra, args).await?;
@@ -100,7 +116,7 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
 impl Side {
     async fn new(process: Bridge, stations: u32) -> anyhow::Result<Self> {
         let before = process.memory_kib()?;
-        let fleet = Fleet::connect(&process.url, stations).await?;
+        let fleet = Fleet::connect(&process.url, &process.security, stations).await?;
         let after = process.memory_kib()?;
         Ok(Self {
             idle_kib: (after - before) / f64::from(stations),

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 pub use args::LinkArgs;
 pub use boot::{BootStatus, Identification};
 pub use carrier::{Carrier, Step};
-use security::Socket;
+pub(crate) use security::Socket;
 pub use security::{Security, SecurityArgs};
 use session::Session;
 

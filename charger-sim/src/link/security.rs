@@ -92,15 +92,15 @@ impl SecurityArgs {
 }
 
 /// What a WebSocket to the CSMS goes over.
-pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-pub(super) type Socket = Connection<Box<dyn Io>>;
+pub(crate) type Socket = Connection<Box<dyn Io>>;
 
 impl Security {
     /// Connects to `url` as the station `id`: with TLS where it says `wss`, with the password where there is one.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         url: &str,
         id: &str,

@@ -13,16 +13,16 @@ use base64ct::{Base64, Encoding as _};
 use cmp_binding::ExchangeId;
 use ocpp_rpc::{
     Version,
-    ws::{ClientOptions, Connection, connect, station_url},
+    ws::{ClientOptions, station_url},
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpStream,
     sync::{Mutex, Semaphore},
     task::JoinSet,
 };
 
 use super::{REQUEST_BYTES, RESPONSE_BYTES, message};
+use crate::link::{Security, Socket};
 
 /// Connections that are being made at a time.
 const CONNECTING: usize = 64;
@@ -84,7 +84,7 @@ pub(super) struct Fleet {
 }
 
 struct Station {
-    connection: Connection<TcpStream>,
+    connection: Socket,
     calls: u32,
     /// The exchange before, which the next call acknowledges.
     last: Option<ExchangeId>,
@@ -92,14 +92,14 @@ struct Station {
 
 impl Fleet {
     /// Connects and boots them.
-    pub(super) async fn connect(url: &str, count: u32) -> anyhow::Result<Self> {
+    pub(super) async fn connect(url: &str, security: &Security, count: u32) -> anyhow::Result<Self> {
         let permits = Arc::new(Semaphore::new(CONNECTING));
         let mut connecting = JoinSet::new();
         for number in 0..count {
             let permit = Arc::clone(&permits).acquire_owned().await?;
-            let url = station_url(url, &format!("CP-{number}"));
+            let (url, security) = (url.to_owned(), security.clone());
             connecting.spawn(async move {
-                let station = Station::connect(&url, number).await;
+                let station = Station::connect(&url, &security, number).await;
                 drop(permit);
                 station
             });
@@ -139,14 +139,17 @@ impl Fleet {
 }
 
 impl Station {
-    async fn connect(url: &str, number: u32) -> anyhow::Result<Self> {
+    async fn connect(url: &str, security: &Security, number: u32) -> anyhow::Result<Self> {
         let host = u8::try_from(number % 64).unwrap_or_default();
         let options = ClientOptions {
             versions: vec![Version::V2_0_1],
             source: Some(IpAddr::V4(Ipv4Addr::new(127, 1, 0, host + 1))),
             ..ClientOptions::default()
         };
-        let connection = connect(url, &options).await.context("connecting")?;
+        let id = format!("CP-{number}");
+        let url = station_url(url, &id);
+        let connection = security.connect(&url, &id, options).await;
+        let connection = connection.context("connecting")?;
         let mut station = Self {
             connection,
             calls: 0,

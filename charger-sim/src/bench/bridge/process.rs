@@ -23,9 +23,10 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Args, REQUEST_BYTES, RESPONSE_BYTES, message,
+    Args, Mode, REQUEST_BYTES, RESPONSE_BYTES, message,
     ra::{StandIn, client},
 };
+use crate::link::{Security, SecurityArgs};
 
 /// What the bridge is held against.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -41,13 +42,15 @@ pub(super) struct Bridge {
     pub(super) name: &'static str,
     /// Where stations connect.
     pub(super) url: String,
+    /// With what.
+    pub(super) security: Security,
     child: Child,
     _folder: Option<TempDir>,
 }
 
 impl Bridge {
     /// `csms-bridge` from beside this program.
-    pub(super) fn ours(ra: &StandIn, args: &Args) -> anyhow::Result<Self> {
+    pub(super) async fn ours(ra: &StandIn, args: &Args) -> anyhow::Result<Self> {
         let program = env::current_exe()?.with_file_name("csms-bridge");
         ensure!(
             program.exists(),
@@ -58,7 +61,31 @@ impl Bridge {
         command.args(["serve", "--listen", "127.0.0.1:0", "--route"]);
         command.arg(format!("default={}", ra.url));
         command.arg("--store").arg(&args.store).env("RUST_LOG", "warn");
-        Self::listening("csms-bridge", command)
+        if args.mode == Mode::Proxy {
+            let csms = TcpListener::bind("127.0.0.1:0").await?;
+            let upstream = format!("ws://{}", csms.local_addr()?);
+            command.args(["--mode", "proxy", "--upstream", &upstream]);
+            tokio::spawn(serve_behind(csms, Arc::new(client(&ra.url)?)));
+        }
+        if !args.tls {
+            return Self::listening("csms-bridge", command);
+        }
+        let folder = tempfile::tempdir()?;
+        let (certificate, key) = server_certificate(folder.path())?;
+        command
+            .arg("--tls-cert")
+            .arg(&certificate)
+            .arg("--tls-key")
+            .arg(&key);
+        let mut bridge = Self::listening("csms-bridge", command)?;
+        bridge.url = bridge.url.replace("ws://", "wss://");
+        bridge.security = SecurityArgs {
+            tls_trust: Some(certificate),
+            ..SecurityArgs::default()
+        }
+        .read()?;
+        bridge._folder = Some(folder);
+        Ok(bridge)
     }
 
     pub(super) async fn peer(peer: Peer, ra: &StandIn, args: &Args) -> anyhow::Result<Self> {
@@ -90,6 +117,7 @@ impl Bridge {
         Ok(Self {
             name,
             url: format!("ws://{}/ocpp", address.trim_end()),
+            security: Security::default(),
             child,
             _folder: None,
         })
@@ -115,6 +143,7 @@ impl Bridge {
         let bridge = Self {
             name: "nginx",
             url: format!("ws://127.0.0.1:{port}/ocpp"),
+            security: Security::default(),
             child,
             _folder: Some(folder),
         };
@@ -159,6 +188,24 @@ impl Drop for Bridge {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A certificate for 127.0.0.1 that is its own anchor, and its key.
+fn server_certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=bench -days 2 \
+        -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    let made = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .stderr(Stdio::null())
+        .status()
+        .context("openssl")?;
+    ensure!(made.success(), "openssl req: {made}");
+    Ok((certificate, key))
 }
 
 fn free_port() -> anyhow::Result<u16> {

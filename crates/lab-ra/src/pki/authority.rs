@@ -53,7 +53,7 @@ impl Authority {
     /// From DER: of the certificate, and of the key in PKCS#8 or SEC 1.
     ///
     /// # Errors
-    /// [`PkiError::WrongKey`], [`PkiError::Crypto`] or [`PkiError::Der`].
+    /// [`PkiError::WrongKey`], [`PkiError::Crypto`] or [`PkiError::Encoding`].
     pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Self, PkiError> {
         Self::new("CA", SoftKey::from_der(key)?, certificate.to_vec())
     }
