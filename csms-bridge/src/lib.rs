@@ -1,10 +1,11 @@
-//! The CSMS side of CMP over OCPP (`docs/binding.md`): stations connect with OCPP, their CMP messages go to an RA over
-//! HTTP, byte for byte. The bridge carries and cannot read; it has no type for a CMP body.
+//! The CSMS side of CMP over OCPP (`docs/binding.md`): stations are reached with OCPP, or through a CSMS that has them;
+//! their CMP messages go to an RA byte for byte. The bridge carries and cannot read; it has no type for a CMP body.
 //!
 //! ```text
-//! standalone ┐
-//! proxy      ┴ OCPP ──► relay (the binding, one state for each station) ──► ra (HTTP) ──► RA
-//!                          └─► store
+//! listen ─► standalone ┐
+//! (TLS,     proxy      ┤ OCPP
+//! access)   sidecar    ┴ HTTP ──► relay (the binding, one state for each station) ──► ra (HTTP or files) ──► RA
+//!           admin ──────────────►   └─► store
 //! ```
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod access;
 pub mod admin;
 mod clock;
 pub mod config;
+mod digest;
 pub mod header;
 mod http;
 mod link;

@@ -47,30 +47,7 @@ fn token_file(dir: &tempfile::TempDir) -> String {
 #[tokio::test]
 async fn every_path_of_the_description_answers_its_methods_and_no_others() {
     let (bridge, _ra) = open_bridge("").await;
-    let description = http::get(bridge.admin(), "/openapi.json").await.json();
-    for (path, item) in description["paths"].as_object().unwrap() {
-        let at = path.replace("{id}", "CS-1");
-        for method in ["get", "put", "post", "delete", "patch"] {
-            let head = format!("{} {at} HTTP/1.1", method.to_uppercase());
-            let answer = http::request(bridge.admin(), &head, "").await;
-            let exists = item.get(method).is_some();
-            assert_eq!(answer.status != 405, exists, "{method} {path}: {answer:?}");
-            if exists {
-                let told = item[method]["responses"].as_object().unwrap();
-                assert!(
-                    told.contains_key(&answer.status.to_string()),
-                    "{method} {path}: {answer:?}"
-                );
-                assert!(
-                    !answer.body.contains("no-such-path"),
-                    "{method} {path}: {answer:?}"
-                );
-            } else {
-                assert_eq!(answer.problem(), "method-not-allowed");
-            }
-        }
-    }
-    assert_eq!(http::get(bridge.admin(), "/v2").await.problem(), "no-such-path");
+    http::keeps_to_its_description(bridge.admin()).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@
 
 mod harness;
 
-use harness::{Bridge, FakeRa, Reaction, Station, chunk, exchange_id, sequence, whole};
+use harness::{Bridge, FakeRa, PROMPT, Reaction, Station, chunk, exchange_id, sequence, soon, whole};
 use ocpp_rpc::Version;
 use serde_json::json;
 
@@ -113,8 +113,13 @@ async fn pulling_begins_again_on_a_new_connection_without_another_boot() {
     assert_eq!(station.boot().await, "Pending");
     station.called().await;
     drop(station);
-    // Longer than the bridge takes to forget a station of which it need not know anything.
-    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    // Until the bridge has forgotten a station of which it need not know anything.
+    soon(async {
+        while !bridge.bridge.stations().await.is_empty() {
+            tokio::time::sleep(PROMPT).await;
+        }
+    })
+    .await;
     let mut station = Station::connect(&bridge, "CS1").await;
     serve_pull(&mut station, &ra).await;
 }

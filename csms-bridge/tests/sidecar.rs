@@ -207,23 +207,7 @@ fn object(answer: &Answer) -> Value {
 #[tokio::test]
 async fn every_path_of_the_description_answers_its_methods_and_no_others() {
     let csms = Csms::start("").await;
-    let description = http::get(csms.address(), "/openapi.json").await.json();
-    for (path, item) in description["paths"].as_object().unwrap() {
-        let at = path.replace("{id}", "CS-1");
-        for method in ["get", "put", "post", "delete", "patch"] {
-            let head = format!("{} {at} HTTP/1.1", method.to_uppercase());
-            let answer = http::request(csms.address(), &head, "").await;
-            let exists = item.get(method).is_some();
-            assert_eq!(answer.status != 405, exists, "{method} {path}: {answer:?}");
-            if exists {
-                let told = item[method]["responses"].as_object().unwrap();
-                assert!(
-                    told.contains_key(&answer.status.to_string()),
-                    "{method} {path}: {answer:?}"
-                );
-            }
-        }
-    }
+    http::keeps_to_its_description(csms.address()).await;
 }
 
 #[tokio::test]

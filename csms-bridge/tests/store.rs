@@ -289,7 +289,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..2_u8, prop::collection::vec((0..5_u8, 0..4_u8), 1..4))
+        8 => (0..2_u8, prop::collection::vec((0..5_u8, 0..5_u8), 1..4))
             .prop_map(|(station, writes)| Step::Apply(station, writes)),
         1 => Just(Step::Reopen),
     ]
@@ -303,6 +303,7 @@ fn write_of(model: &StationRecords, number: u8, kind: u8) -> Option<Write> {
         0 if !open && !done => Some(accepted(number, &[0x30, number])),
         1 if open => Some(stage(number, Stage::Asked)),
         2 if open => Some(stage(number, Stage::Answered(vec![0x30, 1, number]))),
+        4 if open => Some(stage(number, Stage::Deposited)),
         2 if done => Some(Write::Forget { id: id(number) }),
         3 if !done => Some(Write::Done {
             id: id(number),

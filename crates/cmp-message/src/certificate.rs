@@ -478,7 +478,6 @@ pub(crate) fn parse_extensions(der: &[u8], list: &[u8]) -> Result<Vec<Extension>
     }
 }
 
-/// `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] OCTET STRING OPTIONAL, … }`
 /// A Name for people.
 fn name_string(name: &[u8]) -> String {
     match Name::from_der(name) {
@@ -498,6 +497,7 @@ fn name_string(name: &[u8]) -> String {
     }
 }
 
+/// `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] OCTET STRING OPTIONAL, … }`
 fn key_identifier(value: &[u8]) -> der::Result<Option<&[u8]>> {
     let mut reader = SliceReader::new(value)?;
     let identifier = reader.sequence(|seq| {

@@ -14,7 +14,7 @@ use axum::{
     http::header,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{get, post},
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -55,7 +55,7 @@ struct Shared {
     draining: watch::Receiver<bool>,
 }
 
-type Paths = [(&'static str, MethodRouter<Arc<Shared>>)];
+type Paths = http::Paths<Arc<Shared>>;
 
 impl Admin {
     /// Takes the address, if there is to be one.
@@ -94,7 +94,7 @@ impl Admin {
 }
 
 /// What everybody may ask.
-fn open_paths() -> Box<Paths> {
+fn open_paths() -> Paths {
     Box::new([
         ("/", get(page::page)),
         ("/healthz", get(probes::healthz)),
@@ -104,7 +104,7 @@ fn open_paths() -> Box<Paths> {
 }
 
 /// What needs the token, where there is one.
-fn closed_paths() -> Box<Paths> {
+fn closed_paths() -> Paths {
     Box::new([
         ("/metrics", get(probes::metrics)),
         ("/v1/status", get(api::status)),
@@ -116,13 +116,10 @@ fn closed_paths() -> Box<Paths> {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let add = |router: Router<_>, paths: Box<Paths>| {
-        let paths = paths.into_vec().into_iter();
-        paths.fold(router, |router, (path, methods)| router.route(path, methods))
-    };
-    let closed = add(Router::new(), closed_paths());
+    let closed = http::routes(closed_paths());
     let closed = closed.route_layer(middleware::from_fn_with_state(Arc::clone(&shared), let_in));
-    add(closed, open_paths())
+    http::routes(open_paths())
+        .merge(closed)
         .fallback(async || Problem::NoSuchPath)
         .method_not_allowed_fallback(async || Problem::Method)
         .layer(middleware::map_response(harden))
@@ -131,12 +128,7 @@ fn router(shared: Arc<Shared>) -> Router {
 
 /// Without a token, whoever can reach this machine's loopback is let in, and nobody who is led there from elsewhere.
 async fn let_in(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let may = match &shared.token {
-        Some(token) => token.check(request.headers()),
-        None if http::is_for_loopback(&request) => Ok(()),
-        None => Err(Problem::Host),
-    };
-    match may {
+    match http::admit(shared.token.as_ref(), &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
             shared.bridge.relay.metrics().reject("admin-access");
@@ -163,18 +155,14 @@ async fn openapi() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
     fn the_description_has_the_paths_that_exist_and_no_others() {
-        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
-        let described = description["paths"].as_object().unwrap().keys();
-        let described: BTreeSet<_> = described.map(String::as_str).collect();
-        let (open, closed) = (open_paths(), closed_paths());
-        let exist = open.iter().chain(&closed).map(|(path, _)| *path);
-        assert_eq!(described, exist.collect());
+        assert_eq!(
+            http::described(OPENAPI),
+            http::names(&[open_paths(), closed_paths()])
+        );
     }
 
     #[test]

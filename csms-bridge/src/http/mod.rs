@@ -8,10 +8,12 @@ mod server;
 use std::{net::IpAddr, time::Duration};
 
 use axum::{
+    Router,
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Query, Request},
     http::{HeaderMap, Uri, header, uri::Authority},
     response::{IntoResponse, Response},
+    routing::MethodRouter,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,6 +26,17 @@ pub(crate) use server::serve;
 
 /// The longest time that the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Paths with what answers there.
+pub(crate) type Paths<S> = Box<[(&'static str, MethodRouter<S>)]>;
+
+/// A router with these paths.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(paths: Paths<S>) -> Router<S> {
+    let paths = paths.into_vec().into_iter();
+    paths.fold(Router::new(), |router, (path, methods)| {
+        router.route(path, methods)
+    })
+}
 
 /// Reads a whole body of at most `max_bytes`.
 async fn body(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
@@ -83,9 +96,18 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
 }
 
+/// Lets in who shows the token; without one, who means this machine by a name that only this machine has.
+pub(crate) fn admit(token: Option<&Token>, request: &Request) -> Result<(), Problem> {
+    match token {
+        Some(token) => token.check(request.headers()),
+        None if is_for_loopback(request) => Ok(()),
+        None => Err(Problem::Host),
+    }
+}
+
 /// Whether a request means this machine by a name that only this machine has. A name of elsewhere can be made to point here,
 /// and then a browser on this machine would ask for a page of elsewhere.
-pub(crate) fn is_for_loopback(request: &Request) -> bool {
+fn is_for_loopback(request: &Request) -> bool {
     let host = request
         .headers()
         .get(header::HOST)
@@ -100,4 +122,22 @@ pub(crate) fn is_for_loopback(request: &Request) -> bool {
 fn is_too_long(error: &axum::Error) -> bool {
     let source = std::error::Error::source(error);
     source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+/// The paths of an OpenAPI document.
+#[cfg(test)]
+pub(crate) fn described(openapi: &str) -> std::collections::BTreeSet<String> {
+    let description: serde_json::Value = serde_json::from_str(openapi).unwrap();
+    description["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
+}
+
+/// The same of a router.
+#[cfg(test)]
+pub(crate) fn names<S>(all: &[Paths<S>]) -> std::collections::BTreeSet<String> {
+    all.iter().flatten().map(|(path, _)| (*path).to_owned()).collect()
 }

@@ -6,14 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::{
-    constant_time,
-    digest::{SHA256, digest},
-};
+use aws_lc_rs::constant_time;
 use axum::http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::{Problem, bearer};
+use crate::digest::sha256;
 
 /// A secret that guessing does not find has at least so many characters.
 const MIN_CHARS: usize = 16;
@@ -82,12 +80,12 @@ pub(crate) struct Token([u8; 32]);
 
 impl Token {
     pub(crate) fn new(secret: &SecretFile) -> Self {
-        Self(sha256(secret.expose()))
+        Self(sha256(secret.expose().as_bytes()))
     }
 
     /// Refuses a request that does not show the token. How far a wrong one is right cannot be measured.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let shown = sha256(bearer(headers).unwrap_or_default());
+        let shown = sha256(bearer(headers).unwrap_or_default().as_bytes());
         constant_time::verify_slices_are_equal(&self.0, &shown).map_err(|_| Problem::Unauthorized)
     }
 }
@@ -96,14 +94,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
-}
-
-fn sha256(text: &str) -> [u8; 32] {
-    // It has always as many bytes.
-    digest(&SHA256, text.as_bytes())
-        .as_ref()
-        .try_into()
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use axum::{
     http::header,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post, put},
+    routing::{get, post, put},
 };
 use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
@@ -73,7 +73,7 @@ struct Shared {
     tasks: Mutex<JoinSet<()>>,
 }
 
-type Paths = [(&'static str, MethodRouter<Arc<Shared>>)];
+type Paths = http::Paths<Arc<Shared>>;
 
 impl Sidecar {
     /// Reads the secrets that the configuration names.
@@ -138,7 +138,7 @@ impl Shared {
 }
 
 /// What everybody may ask.
-fn open_paths() -> Box<Paths> {
+fn open_paths() -> Paths {
     Box::new([
         ("/healthz", get(async || "ok\n")),
         ("/openapi.json", get(openapi)),
@@ -146,7 +146,7 @@ fn open_paths() -> Box<Paths> {
 }
 
 /// What is for the CSMS alone.
-fn closed_paths() -> Box<Paths> {
+fn closed_paths() -> Paths {
     Box::new([
         ("/v1/stations/{id}", put(api::connected).delete(api::disconnected)),
         ("/v1/stations/{id}/data-transfer", post(api::data_transfer)),
@@ -154,17 +154,14 @@ fn closed_paths() -> Box<Paths> {
 }
 
 fn router(shared: &Arc<Shared>, terms: &Terms) -> Router {
-    let add = |router: Router<_>, paths: Box<Paths>| {
-        let paths = paths.into_vec().into_iter();
-        paths.fold(router, |router, (path, methods)| router.route(path, methods))
-    };
     let gate = Gate {
         shared: Arc::clone(shared),
         knows_by_certificate: terms.requires_certificate(),
     };
-    let closed = add(Router::new(), closed_paths());
+    let closed = http::routes(closed_paths());
     let closed = closed.route_layer(middleware::from_fn_with_state(gate, let_in));
-    add(closed, open_paths())
+    http::routes(open_paths())
+        .merge(closed)
         .fallback(async || Problem::NoSuchPath)
         .method_not_allowed_fallback(async || Problem::Method)
         .with_state(Arc::clone(shared))
@@ -179,9 +176,8 @@ struct Gate {
 
 async fn let_in(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let may = match &gate.shared.sidecar.token {
-        Some(token) => token.check(request.headers()),
-        None if gate.knows_by_certificate || http::is_for_loopback(&request) => Ok(()),
-        None => Err(Problem::Host),
+        None if gate.knows_by_certificate => Ok(()),
+        token => http::admit(token.as_ref(), &request),
     };
     match may {
         Ok(()) => next.run(request).await,
@@ -201,17 +197,13 @@ async fn openapi() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
     fn the_description_has_the_paths_that_exist_and_no_others() {
-        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
-        let described = description["paths"].as_object().unwrap().keys();
-        let described: BTreeSet<_> = described.map(String::as_str).collect();
-        let (open, closed) = (open_paths(), closed_paths());
-        let exist = open.iter().chain(&closed).map(|(path, _)| *path);
-        assert_eq!(described, exist.collect());
+        assert_eq!(
+            http::described(OPENAPI),
+            http::names(&[open_paths(), closed_paths()])
+        );
     }
 }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::SidecarError;
 use crate::{
     Config, StationKey, clock,
+    digest::Hex,
     http::{CallError, Peer, PeerLimits, SecretFile},
     link::{outcome_of, payload_of},
 };
@@ -121,7 +122,7 @@ impl Webhook {
             warn!(%error, "no randomness");
             return None;
         }
-        let delivery = hex(&random);
+        let delivery = Hex(&random).to_string();
         let body = Delivery {
             delivery: &delivery,
             station: &station.identity,
@@ -173,7 +174,7 @@ impl Webhook {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(format!("{timestamp_s}.").as_bytes());
         context.update(body);
-        hex(context.sign().as_ref())
+        Hex(context.sign().as_ref()).to_string()
     }
 }
 
@@ -209,10 +210,6 @@ fn response(body: &[u8]) -> CallOutcome {
             code: "FormationViolation".into(),
         },
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The audit trail: who asked what when, and what came of it. It is written from the same changes as the exchanges.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use cmp_binding::{
     ErrorCode, ExchangeId, Route,
     csms::{Record, Stage},
@@ -10,7 +9,10 @@ use cmp_binding::{
 use serde::{Serialize, Serializer};
 
 use super::StationKey;
-use crate::header;
+use crate::{
+    digest::{Hex, sha256},
+    header,
+};
 
 /// One exchange in the audit trail. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -149,11 +151,6 @@ impl Outcome {
     }
 }
 
-pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
-    // It has always as many bytes.
-    digest(&SHA256, message).as_ref().try_into().unwrap_or_default()
-}
-
 fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Hex(bytes))
 }
@@ -162,13 +159,5 @@ fn hex_or_null<S: Serializer>(bytes: &Option<impl AsRef<[u8]>>, serializer: S) -
     match bytes {
         Some(bytes) => serializer.collect_str(&Hex(bytes.as_ref())),
         None => serializer.serialize_none(),
-    }
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

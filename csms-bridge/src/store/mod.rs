@@ -1,7 +1,5 @@
 //! What must outlive a process, behind one narrow trait.
 
-pub(crate) use audit::sha256;
-
 mod audit;
 mod memory;
 mod sqlite;

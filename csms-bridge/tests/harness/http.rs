@@ -72,3 +72,29 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
         body: body.into(),
     }
 }
+
+/// Every path of the OpenAPI document answers its methods, as it says, and no others.
+pub async fn keeps_to_its_description(address: SocketAddr) {
+    let description = get(address, "/openapi.json").await.json();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        let at = path.replace("{id}", "CS-1");
+        for method in ["get", "put", "post", "delete", "patch"] {
+            let head = format!("{} {at} HTTP/1.1", method.to_uppercase());
+            let answer = request(address, &head, "").await;
+            let exists = item.get(method).is_some();
+            assert_eq!(answer.status != 405, exists, "{method} {path}: {answer:?}");
+            if exists {
+                let told = item[method]["responses"].as_object().unwrap();
+                let is_told = told.contains_key(&answer.status.to_string());
+                assert!(is_told, "{method} {path}: {answer:?}");
+                assert!(
+                    !answer.body.contains("no-such-path"),
+                    "{method} {path}: {answer:?}"
+                );
+            } else {
+                assert_eq!(answer.problem(), "method-not-allowed");
+            }
+        }
+    }
+    assert_eq!(get(address, "/v2").await.problem(), "no-such-path");
+}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use cmp_binding::ExchangeId;
 
-use crate::{StationKey, store::sha256};
+use crate::{StationKey, digest::sha256};
 
 /// Numbers with more digits are none of ours.
 const MAX_DIGITS: usize = 15;

@@ -5,15 +5,19 @@ use std::{path::Path, time::Duration};
 use cmp_binding::csms::{Record, Stage, StationRecords, Write};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
 
-use super::super::{AuditEntry, AuditQuery, Batch, Facts, StationKey, Stored, audit::sha256};
+use super::super::{AuditEntry, AuditQuery, Batch, Facts, StationKey, Stored};
 use super::{
     OpenError, Retention,
     rows::{Damaged, audit_entry, exchange_id, milliseconds, record, stage_columns, station_key, time},
 };
-use crate::header;
+use crate::{digest::sha256, header};
 
 /// The schema, version by version: a file of an earlier version gets what comes after it.
-const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const SCHEMAS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 /// How long another program may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room for every statement of this module.
@@ -142,16 +146,23 @@ impl Database {
         let before = query
             .before
             .map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
-        self.rows(
+        // Each in words that an index serves: the thread is not to read a million entries while stations wait for it.
+        let whose = match query.identity {
+            Some(_) => "a.station IN (SELECT number FROM stations WHERE identity = ?2)",
+            None => "?2 IS NULL",
+        };
+        let which = match query.failed {
+            true => "outcome = 'failed'",
+            false => "TRUE",
+        };
+        let sql = format!(
             "SELECT a.number, listener, prefix, identity, exchange, route, operation, transaction_id, request_bytes,
                  request_sha256, accepted_at_s, target, outcome, error, outcome_at_s, response_bytes, response_sha256,
                  done_at_s
              FROM audit AS a JOIN stations AS s ON a.station = s.number
-             WHERE a.number < ?1 AND (?2 IS NULL OR identity = ?2) AND (NOT ?3 OR outcome = 'failed')
-             ORDER BY a.number DESC LIMIT ?4",
-            params![before, query.identity, query.failed, limit],
-            audit_entry,
-        )
+             WHERE a.number < ?1 AND {whose} AND {which} ORDER BY a.number DESC LIMIT ?3"
+        );
+        self.rows(&sql, params![before, query.identity, limit], audit_entry)
     }
 
     /// Deletes what is too old, some of it at a time.
