@@ -11,6 +11,7 @@ pub mod decode;
 pub mod demo;
 pub mod failure;
 pub mod fleet;
+mod latency;
 pub mod link;
 pub mod report;
 pub mod signals;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::decode::text::printable;
+use crate::{decode::text::printable, latency::Sorted};
 
 /// What a station has to say.
 #[derive(Debug)]
@@ -96,9 +96,9 @@ impl Summary {
 
     pub(super) fn to_json(&self) -> Value {
         let times = self.times.iter().map(|(name, times)| {
-            let latency = Latency::of(times);
-            let value = json!({ "count": times.len(), "p50_ms": ms(latency.p50), "p90_ms": ms(latency.p90),
-                "p99_ms": ms(latency.p99), "max_ms": ms(latency.max), "per_s": self.per_s(times.len()) });
+            let [p50, p90, p99, max] = percentiles_ms(times);
+            let value = json!({ "count": times.len(), "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": max,
+                "per_s": self.per_s(times.len()) });
             ((*name).to_owned(), value)
         });
         json!({ "ok": self.failed() == 0, "count": self.count, "settled": self.settled, "failed": self.failed(),
@@ -133,29 +133,10 @@ fn count(reasons: &mut BTreeMap<String, u32>, reason: String) {
     *reasons.entry(key).or_default() += 1;
 }
 
-struct Latency {
-    p50: Duration,
-    p90: Duration,
-    p99: Duration,
-    max: Duration,
-}
-
-impl Latency {
-    fn of(times: &[Duration]) -> Self {
-        let mut sorted = times.to_vec();
-        sorted.sort_unstable();
-        // The nearest rank.
-        let at = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied().unwrap_or_default()
-        };
-        Self {
-            p50: at(50),
-            p90: at(90),
-            p99: at(99),
-            max: at(100),
-        }
-    }
+/// The median, what 90 and 99 percent do not go over, and the longest.
+fn percentiles_ms(times: &[Duration]) -> [u64; 4] {
+    let sorted = Sorted::new(times.to_vec());
+    [50, 90, 99, 100].map(|percent| ms(sorted.percentile(percent)))
 }
 
 fn ms(time: Duration) -> u64 {
@@ -176,15 +157,11 @@ impl fmt::Display for Summary {
             writeln!(f, "          count     p50     p90     p99     max  per s")?;
         }
         for (name, times) in &self.times {
-            let latency = Latency::of(times);
+            let [p50, p90, p99, max] = percentiles_ms(times);
             writeln!(
                 f,
-                "  {name:<6}{:>7}{:>5} ms{:>5} ms{:>5} ms{:>5} ms{:>7.1}",
+                "  {name:<6}{:>7}{p50:>5} ms{p90:>5} ms{p99:>5} ms{max:>5} ms{:>7.1}",
                 times.len(),
-                ms(latency.p50),
-                ms(latency.p90),
-                ms(latency.p99),
-                ms(latency.max),
                 self.per_s(times.len())
             )?;
         }
@@ -200,16 +177,6 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_those_of_the_nearest_rank() {
-        let times: Vec<_> = (1..=100).rev().map(Duration::from_millis).collect();
-        let latency = Latency::of(&times);
-        let all = [latency.p50, latency.p90, latency.p99, latency.max];
-        assert_eq!(all.map(ms), [50, 90, 99, 100]);
-        assert_eq!(ms(Latency::of(&times[..1]).p50), 100);
-        assert_eq!(ms(Latency::of(&[]).max), 0);
-    }
 
     #[test]
     fn who_never_settles_has_failed_and_reasons_are_bounded() {

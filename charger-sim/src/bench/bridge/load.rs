@@ -22,7 +22,10 @@ use tokio::{
 };
 
 use super::{REQUEST_BYTES, RESPONSE_BYTES, message};
-use crate::link::{Security, Socket};
+use crate::{
+    latency::Sorted,
+    link::{Security, Socket},
+};
 
 /// Connections that are being made at a time.
 const CONNECTING: usize = 64;
@@ -35,26 +38,19 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    pub(super) fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        let at = |percent: usize| {
-            times
-                .get(times.len() * percent / 100)
-                .copied()
-                .unwrap_or_default()
-        };
+    pub(super) fn of(times: Vec<Duration>) -> Self {
+        let sorted = Sorted::new(times);
         Self {
-            p50: at(50),
-            p99: at(99),
+            p50: sorted.percentile(50),
+            p99: sorted.percentile(99),
         }
     }
 
     /// Of several rounds.
     pub(super) fn median(rounds: impl Iterator<Item = Self> + Clone) -> Self {
         let of = |which: fn(Self) -> Duration| {
-            let mut all: Vec<_> = rounds.clone().map(which).collect();
-            all.sort_unstable();
-            all.get(all.len() / 2).copied().unwrap_or_default()
+            let all = rounds.clone().map(which).collect();
+            Sorted::new(all).percentile(50)
         };
         Self {
             p50: of(|latency| latency.p50),
