@@ -397,3 +397,16 @@ fn asked(request: &PkiBody) -> (Name, Vec<u8>) {
         public_key.unwrap_or_else(|| key(6).public_key().to_vec()),
     )
 }
+
+/// What was sent to the RA.
+pub fn messages(ra: &Ra) -> Vec<PkiMessage> {
+    let parse = |message: &Vec<u8>| PkiMessage::from_bytes(message).unwrap();
+    ra.messages.iter().map(parse).collect()
+}
+
+/// Makes the RA speak with a key of another type.
+pub fn speak_otherwise(ra: &mut Ra) {
+    let mut draft = Draft::new("CN=RA", 2, 2);
+    draft.public_key = key384().public_key().to_vec();
+    ra.speak_as(draft.issue(), key384());
+}
